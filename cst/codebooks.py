@@ -1,0 +1,198 @@
+"""Three K-means codebooks that turn 8x8 patches into color, shape and texture codes: the whole encoder, in numpy."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from cst.protocol import Level
+
+LEVEL_NAMES = ("color", "shape", "texture")
+
+
+def to_patches(images: np.ndarray, patch: int) -> np.ndarray:
+    """(B, 3, H, W) -> (B, h, w, 3 * patch * patch), each patch flattened channel first."""
+    b, c, height, width = images.shape
+    grid = images.reshape(b, c, height // patch, patch, width // patch, patch)  # (B, 3, h, p, w, p)
+    return grid.transpose(0, 2, 4, 1, 3, 5).reshape(b, height // patch, width // patch, c * patch * patch)
+
+
+def from_patches(patches: np.ndarray, patch: int) -> np.ndarray:
+    """(B, h, w, 3 * patch * patch) -> (B, 3, H, W): undoes `to_patches`."""
+    b, h, w, _ = patches.shape
+    grid = patches.reshape(b, h, w, 3, patch, patch).transpose(0, 3, 1, 4, 2, 5)  # (B, 3, h, p, w, p)
+    return grid.reshape(b, 3, h * patch, w * patch)
+
+
+class Nearest:
+    """Exact nearest-neighbor search in a fixed set of points, by one matrix product a chunk.
+
+    `|x - c|^2 = |x|^2 + |c|^2 - 2 x.c`, so the nearest point has the largest `x.c - |c|^2 / 2`. Where float32 rounding
+    leaves more than one candidate, float64 distances decide (the lowest index wins a true tie), so every machine finds
+    the same code.
+    """
+
+    def __init__(self, points: np.ndarray, *, chunk: int = 512):
+        """points: (K, D) float32."""
+        self.points = points
+        self.chunk = chunk
+        self._weights = np.ascontiguousarray(points.T)  # (D, K)
+        self._half = (np.einsum("kd,kd->k", points, points, dtype=np.float64) / 2).astype(np.float32)
+        self._largest = float(np.sqrt(2 * self._half.max()))
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """(N, D) float32 -> (N, K) float32, larger is nearer."""
+        scores = x @ self._weights
+        scores -= self._half
+        return scores
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(N, D) float32 -> (N,) int32."""
+        codes = np.empty(len(x), np.int32)
+        for start in range(0, len(x), self.chunk):
+            part = x[start : start + self.chunk]
+            scores = self.scores(part)
+            best = scores.argmax(1)
+            top = scores[np.arange(len(part)), best]
+            # Bound on the rounding of a float32 dot product of length D (Higham, 2002, eq. 3.5), with room to spare.
+            norms = np.sqrt(np.einsum("nd,nd->n", part, part))
+            slack = 4 * part.shape[1] * np.finfo(np.float32).eps * (norms + self._largest) * self._largest
+            close = scores >= (top - slack)[:, None]
+            for row in np.flatnonzero(close.sum(1) > 1):
+                candidates = np.flatnonzero(close[row])
+                gaps = part[row].astype(np.float64) - self.points[candidates]
+                best[row] = candidates[np.einsum("kd,kd->k", gaps, gaps).argmin()]
+            codes[start : start + self.chunk] = best
+        return codes
+
+
+class Codebooks:
+    """The centroids of the three levels, in pixel units, and the encoding they define.
+
+    color: (512, 3), shape: (2048, 192), texture: (8192, 192), all float32; other sizes work alike.
+    """
+
+    def __init__(self, color: np.ndarray, shape: np.ndarray, texture: np.ndarray, *, patch: int = 8):
+        self.patch = patch
+        self.color, self.shape, self.texture = (np.ascontiguousarray(c, np.float32) for c in (color, shape, texture))
+        dims = 3 * patch * patch
+        for name, table, width in zip(LEVEL_NAMES, self.tables, (3, dims, dims), strict=True):
+            if table.ndim != 2 or table.shape[1] != width or len(table) < 1:
+                raise ValueError(f"the {name} codebook has shape {table.shape}; accepted: (codes, {width})")
+        self._nearest = tuple(Nearest(table) for table in self.tables)
+
+    @property
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The three codebooks, coarse to fine."""
+        return self.color, self.shape, self.texture
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        return tuple(Level(name, len(table)) for name, table in zip(LEVEL_NAMES, self.tables, strict=True))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that name these codebooks: tokens mean something only to the codebooks that wrote them."""
+        digest = hashlib.sha256(f"cst {self.patch}".encode())
+        for table in self.tables:
+            digest.update(repr(table.shape).encode() + table.astype("<f4").tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def load(cls, path: Path, *, patch: int = 8) -> "Codebooks":
+        """Read `codebooks.safetensors`. Raises ValueError if its tensors are not exactly the three codebooks."""
+        tensors = load_file(path)
+        if set(tensors) != set(LEVEL_NAMES):
+            raise ValueError(f"'{path}' holds {sorted(tensors)}; accepted: exactly {sorted(LEVEL_NAMES)}")
+        return cls(**tensors, patch=patch)
+
+    def encode(self, images: np.ndarray, *, beam: int = 1) -> np.ndarray:
+        """(B, 3, H, W) float32 in [0, 1] -> (B, 3, h, w) int32; H and W must be multiples of the patch.
+
+        `beam` shapes are tried with their best texture, and the pair with the smallest error is kept; 1 is greedy.
+        Memory beyond the input and the tokens stays flat: a strip of patches at a time.
+        """
+        check_images(images, self.patch)
+        b, _, height, width = images.shape
+        h, w = height // self.patch, width // self.patch
+        tokens = np.empty((b, 3, h, w), np.int32)
+        rows = max(1, 4096 // w)
+        for i in range(b):
+            for top in range(0, h, rows):
+                strip = images[i : i + 1, :, top * self.patch : (top + rows) * self.patch]
+                patches = to_patches(strip, self.patch).reshape(-1, 3 * self.patch**2)
+                tokens[i, :, top : top + rows] = self.encode_patches(patches, beam=beam).T.reshape(3, -1, w)
+        return tokens
+
+    def encode_patches(self, patches: np.ndarray, *, beam: int = 1) -> np.ndarray:
+        """(N, 192) float32 in [0, 1] -> (N, 3) int32."""
+        color = self._nearest[0](self.means(patches))
+        rest = self.subtract_color(patches, color)
+        if beam == 1:
+            shape = self._nearest[1](rest)
+            return np.stack([color, shape, self._nearest[2](rest - self.shape[shape])], 1)
+        return np.column_stack([color, *self._search_pairs(rest, beam)])
+
+    def means(self, patches: np.ndarray) -> np.ndarray:
+        """(N, 192) -> (N, 3): the mean color of every patch."""
+        return patches.reshape(len(patches), 3, -1).mean(2)
+
+    def subtract_color(self, patches: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """(N, 192), (N,) int -> (N, 192): the first residual."""
+        flat = patches.reshape(len(patches), 3, -1) - self.color[codes][..., None]
+        return flat.reshape(patches.shape)
+
+    def _search_pairs(self, rest: np.ndarray, beam: int) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 192) first residual -> best (shape, texture), each (N,) int32, over the `beam` nearest shapes."""
+        beam = min(beam, len(self.shape))
+        pairs = np.empty((2, len(rest)), np.int32)
+        step = max(1, 4096 // beam)
+        for start in range(0, len(rest), step):
+            part = rest[start : start + step]
+            rows = np.arange(len(part))
+            shapes = np.argpartition(self._nearest[1].scores(part), -beam, axis=1)[:, -beam:]  # (n, beam)
+            shapes.sort(1)  # so that a tie goes to the lower code
+            seconds = part[:, None] - self.shape[shapes]  # (n, beam, 192)
+            textures = self._nearest[2](seconds.reshape(-1, part.shape[1])).reshape(shapes.shape)
+            gaps = seconds - self.texture[textures]
+            best = np.einsum("nbd,nbd->nb", gaps, gaps).argmin(1)
+            pairs[:, start : start + step] = shapes[rows, best], textures[rows, best]
+        return pairs[0], pairs[1]
+
+    def draw(self, tokens: np.ndarray, *, levels: int = 3) -> np.ndarray:
+        """The centroid picture: (B, 3, h, w) int32 -> (B, 3, H, W) float32 in [0, 1], from the first `levels` alone."""
+        self.check_tokens(tokens)
+        dims = 3 * self.patch**2
+        patches = np.repeat(self.color[tokens[:, 0]], self.patch**2, axis=-1)  # (B, h, w, 192)
+        if levels > 1:
+            patches += self.shape[tokens[:, 1]]
+        if levels > 2:
+            patches += self.texture[tokens[:, 2]]
+        assert patches.shape[-1] == dims
+        return np.clip(from_patches(patches, self.patch), 0, 1)
+
+    def check_tokens(self, tokens: np.ndarray) -> None:
+        """Raise ValueError unless tokens are (B, 3, h, w) integers within the vocabularies."""
+        if not isinstance(tokens, np.ndarray) or not np.issubdtype(tokens.dtype, np.integer):
+            raise ValueError(f"tokens must be an integer array, not {getattr(tokens, 'dtype', type(tokens).__name__)}")
+        if tokens.ndim != 4 or tokens.shape[1] != 3 or 0 in tokens.shape:
+            raise ValueError(f"tokens of shape {tokens.shape}; accepted: (B, 3, h, w), none of them zero")
+        for index, level in enumerate(self.levels):
+            low, high = int(tokens[:, index].min()), int(tokens[:, index].max())
+            if low < 0 or high >= level.size:
+                raise ValueError(f"{level.name} codes span {low} to {high}; accepted: 0 to {level.size - 1}")
+
+
+def check_images(images: np.ndarray, patch: int) -> None:
+    """Raise ValueError unless images are (B, 3, H, W) float32 in [0, 1] with sides that are multiples of `patch`."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.ndim != 4 or images.shape[1] != 3:
+        seen = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise ValueError(f"images are {seen}; accepted: float32 (B, 3, H, W)")
+    if 0 in images.shape or images.shape[2] % patch or images.shape[3] % patch:
+        raise ValueError(
+            f"images of {images.shape[2]}x{images.shape[3]}; accepted: sides that are multiples of {patch}"
+        )
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):  # false for NaN too
+        raise ValueError(f"images span {low:g} to {high:g}; accepted: [0, 1]")

@@ -1,0 +1,46 @@
+"""What every command shares: flags made from a dataclass, and mistakes answered in one line."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import TypeVar, get_type_hints
+
+Config = TypeVar("Config")
+
+
+def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type) -> None:
+    """One `--whole-word` flag a field of int, float, bool, str or tuple of float; the dataclass holds the defaults."""
+    hints = get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        flag = "--" + item.name.replace("_", "-")
+        many = hints[item.name] not in (int, float, bool, str)
+        kind = type(item.default[0]) if many else hints[item.name]
+        shown = " ".join(map(str, item.default)) if many else item.default
+        action = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument(
+            flag, default=argparse.SUPPRESS, help=f"default {shown}", **action, **({"nargs": "+"} if many else {})
+        )
+
+
+def dataclass_from_flags(cls: type[Config], flags: argparse.Namespace, *, start: Config | None = None) -> Config:
+    """The dataclass (or `start`) with the flags that were given."""
+    names = {item.name for item in dataclasses.fields(cls)}
+    given = {name: value for name, value in vars(flags).items() if name in names}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return dataclasses.replace(start, **given) if start else cls(**given)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a command; a caller's mistake (ValueError) or a file that can't be written is one line and exit code 2."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(_fail(" ".join(str(error).split())))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

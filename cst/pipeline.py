@@ -1,0 +1,98 @@
+"""`CST`: photos to tokens and back, for people who have a photo rather than an array."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cst.config import PRETRAINED
+from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_image
+from cst.runtime import OnnxTokenizer
+from cst.tokens import Tokens
+
+
+class CST:
+    """Take a photo apart into color, shape and texture tokens, and paint it back."""
+
+    def __init__(self, tokenizer: OnnxTokenizer):
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike | None = None,
+        *,
+        target: str = "auto",
+        precision: str = "int8",
+        threads: int | None = None,
+        beam: int | None = None,
+        npu_config: str | os.PathLike | None = None,
+    ) -> "CST":
+        """The packaged weights; or those of a folder; or of a Hub repository id ("owner/name"), downloaded once.
+
+        See `OnnxTokenizer` for the options. Raises ValueError for what is neither a folder nor a repository.
+        """
+        folder = PRETRAINED if source is None else find_artifact(source)
+        return cls(
+            OnnxTokenizer(folder, target=target, precision=precision, threads=threads, beam=beam, npu_config=npu_config)
+        )
+
+    def encode(self, image: ImageLike) -> Tokens:
+        """A PIL image, path, encoded bytes or array -> its tokens. Sides need not be multiples of the patch."""
+        image = load_image(image)
+        padded = pad_to_multiple(to_float(image), self.tokenizer.patch)
+        codes = self.tokenizer.encode(padded[None])[0]  # (L, h, w)
+        return Tokens(codes, image.size, self.tokenizer.config.fingerprint)
+
+    def decode(self, tokens: Tokens) -> Image.Image:
+        """Tokens -> the picture, of the photo's size. Raises ValueError for tokens of another tokenizer."""
+        self.check(tokens)
+        return self._crop(self.tokenizer.decode(tokens.codes[None]), tokens.size)
+
+    def draw(self, tokens: Tokens, *, levels: int = 3) -> Image.Image:
+        """The centroid picture from the first `levels` levels alone: no network."""
+        self.check(tokens)
+        return self._crop(self.tokenizer.codebooks.draw(tokens.codes[None], levels=levels), tokens.size)
+
+    def check(self, tokens: Tokens) -> None:
+        """Raise ValueError unless these tokens were written by this tokenizer and cover their size."""
+        mine = self.tokenizer.config.fingerprint
+        if tokens.fingerprint != mine:
+            raise ValueError(
+                f"these tokens were written by the tokenizer {tokens.fingerprint}, this one is {mine}; "
+                "decode them with the tokenizer that wrote them"
+            )
+        self.tokenizer.codebooks.check_tokens(tokens.codes[None])
+        width, height = tokens.size
+        grid = (-(-height // self.tokenizer.patch), -(-width // self.tokenizer.patch))
+        if min(tokens.size) < 1 or tokens.codes.shape[1:] != grid:
+            raise ValueError(
+                f"a grid of {tokens.codes.shape[1:]} patches does not cover {width}x{height} pixels; accepted: {grid}"
+            )
+
+    @staticmethod
+    def _crop(pictures: np.ndarray, size: tuple[int, int]) -> Image.Image:
+        width, height = size
+        return to_image(pictures[0, :, :height, :width])
+
+
+def find_artifact(source: str | os.PathLike) -> Path:
+    """A folder, or the local copy of a Hub repository. Raises ValueError if it is neither."""
+    if Path(source).is_dir():
+        return Path(source)
+    name = os.fspath(source)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ValueError(
+            f"'{name}' is not a folder; give a folder that holds config.json, or a Hub repository owner/name"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "*.onnx"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"'{name}' is neither a folder here nor a Hub repository that can be read ({reason})"
+        ) from None

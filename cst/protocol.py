@@ -1,0 +1,33 @@
+"""What every tokenizer looks like, whichever library it runs on and however it was learned."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Level:
+    """One layer of tokens: its name and its vocabulary size."""
+
+    name: str
+    size: int
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Images to integer tokens and back.
+
+    `levels` run from coarse to fine; `patch` is the side in pixels of the square that one token of each level describes.
+    """
+
+    levels: tuple[Level, ...]
+    patch: int
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """(B, 3, H, W) float32 in [0, 1], H and W multiples of `patch` -> (B, L, h, w) int32."""
+        ...
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """(B, L, h, w) int32 -> (B, 3, H, W) float32 in [0, 1]."""
+        ...

@@ -1,0 +1,139 @@
+"""The tokenizer on onnxruntime and numpy: what the app, the command line and the Space run. Never imports torch."""
+
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cst.codebooks import Codebooks
+from cst.config import PRETRAINED, TokenizerConfig
+
+FILES = {"int8": "rendernet.int8.onnx", "float": "rendernet.float.onnx"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "npu": "VitisAIExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+TARGETS = ("auto", "openvino", *PROVIDERS)
+Network = Callable[[np.ndarray], np.ndarray]  # tokens (B, L, h, w) int32 -> picture (B, 3, H, W) float32
+
+
+class OnnxTokenizer:
+    """An artifact on onnxruntime (or OpenVINO); the `Tokenizer` protocol.
+
+    target: where RenderNet runs, one of `TARGETS`. `auto` takes OpenVINO where it is installed, else a GPU, else the
+    CPU. A target that is not available falls back to the CPU; `running_on` says what is used, and why.
+    precision: "int8" or "float". threads: None leaves the choice to the library. npu_config: VitisAI's config file.
+    The codebook search always runs in numpy. Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike = PRETRAINED,
+        *,
+        target: str = "auto",
+        precision: str = "int8",
+        threads: int | None = None,
+        beam: int | None = None,
+        npu_config: str | os.PathLike | None = None,
+    ):
+        if target not in TARGETS:
+            raise ValueError(f"no target '{target}'; accepted: {', '.join(TARGETS)}")
+        if precision not in FILES:
+            raise ValueError(f"no precision '{precision}'; accepted: {', '.join(FILES)}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"{threads} threads; accepted: at least 1")
+        self.folder, self.precision = Path(folder), precision
+        self.config = TokenizerConfig.load(folder)
+        self.codebooks = Codebooks.load(
+            self.config.check_file(folder, "codebooks.safetensors"), patch=self.config.patch
+        )
+        if self.codebooks.fingerprint != self.config.fingerprint:
+            raise ValueError(
+                f"'{folder}': its codebooks are {self.codebooks.fingerprint}, its config.json says "
+                f"{self.config.fingerprint}; copy the artifact again"
+            )
+        self.levels, self.patch = self.codebooks.levels, self.config.patch
+        self.beam = self.config.beam if beam is None else beam
+        if self.beam < 1:
+            raise ValueError(f"a beam of {self.beam}; accepted: at least 1")
+        if precision == "float":
+            self.config.check_file(folder, "rendernet.safetensors")  # holds the weights of the float graph
+        path = self.config.check_file(folder, FILES[precision])
+        self._network, self.running_on = open_network(path, target=target, threads=threads, npu_config=npu_config)
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """(B, 3, H, W) float32 in [0, 1], sides multiples of the patch -> (B, L, h, w) int32."""
+        return self.codebooks.encode(images, beam=self.beam)
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """(B, L, h, w) integers -> (B, 3, H, W) float32 in [0, 1]. Raises ValueError for codes out of range."""
+        self.codebooks.check_tokens(tokens)
+        return np.clip(self._network(np.ascontiguousarray(tokens, np.int32)), 0, 1)
+
+
+def open_network(
+    path: Path, *, target: str, threads: int | None = None, npu_config: str | os.PathLike | None = None
+) -> tuple[Network, str]:
+    """(RenderNet ready to run, what it runs on). Raises ValueError if the NPU is asked for without its config file."""
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    if target == "openvino" or (target == "auto" and has_openvino):
+        if has_openvino:
+            return _open_openvino(path, threads)
+        network, running_on = _open_onnxruntime(path, "cpu", threads, None)
+        return network, f"{running_on} (openvino is not installed: pip install openvino)"
+    if target == "npu" and npu_config is None:
+        raise ValueError("the npu target needs VitisAI's config file; give npu_config=vaip_config.json")
+    return _open_onnxruntime(path, target, threads, npu_config)
+
+
+def _open_openvino(path: Path, threads: int | None) -> tuple[Network, str]:
+    import openvino
+
+    core = openvino.Core()
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    local = threading.local()  # an infer request serves one thread at a time
+
+    def network(tokens: np.ndarray) -> np.ndarray:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        return local.request.infer({"tokens": tokens}, share_outputs=False)[compiled.output(0)]
+
+    return network, f"openvino {openvino.__version__.split('-')[0]} on {core.get_property('CPU', 'FULL_DEVICE_NAME')}"
+
+
+def _open_onnxruntime(
+    path: Path, target: str, threads: int | None, npu_config: str | os.PathLike | None
+) -> tuple[Network, str]:
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if target == "auto":
+        target = next((name for name in ("cuda", "directml") if PROVIDERS[name] in available), "cpu")
+    note, provider = "", PROVIDERS[target]
+    if provider not in available:
+        note = f" ({target} is not offered by the installed onnxruntime: no {provider})"
+        provider = PROVIDERS["cpu"]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    settings = {"config_file": os.fspath(npu_config)} if provider == PROVIDERS["npu"] else {}
+    providers = list(dict.fromkeys([provider, PROVIDERS["cpu"]]))
+    session = onnxruntime.InferenceSession(
+        path, options, providers=providers, provider_options=[settings, {}][: len(providers)]
+    )
+    used = session.get_providers()[0]
+    if used != provider:
+        note = f" ({provider} could not start)"
+    return lambda tokens: session.run(None, {"tokens": tokens})[
+        0
+    ], f"onnxruntime {onnxruntime.__version__} {used}{note}"
