@@ -1,11 +1,13 @@
 """Three K-means codebooks that turn 8x8 patches into color, shape and texture codes: the whole encoder, in numpy."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from cst.config import TokenizerConfig
 from cst.protocol import Level
 
 LEVEL_NAMES = ("color", "shape", "texture")
@@ -54,17 +56,32 @@ class Nearest:
             part = x[start : start + self.chunk]
             scores = self.scores(part)
             best = scores.argmax(1)
-            top = scores[np.arange(len(part)), best]
-            # Bound on the rounding of a float32 dot product of length D (Higham, 2002, eq. 3.5), with room to spare.
+            # The largest error of a float32 score: of a dot product, (D + 2) u |x| |c| with u = eps / 2 (Higham, 2002,
+            # eq. 3.5), and of |c|^2 / 2 and the subtraction. Scores closer than twice
+            # that could be either way around.
             norms = np.sqrt(np.einsum("nd,nd->n", part, part))
-            slack = 4 * part.shape[1] * np.finfo(np.float32).eps * (norms + self._largest) * self._largest
-            close = scores >= (top - slack)[:, None]
-            for row in np.flatnonzero(close.sum(1) > 1):
-                candidates = np.flatnonzero(close[row])
-                gaps = part[row].astype(np.float64) - self.points[candidates]
-                best[row] = candidates[np.einsum("kd,kd->k", gaps, gaps).argmin()]
+            eps, largest = np.finfo(np.float32).eps, self._largest
+            slack = eps * largest * ((part.shape[1] + 4) * norms + 2 * largest)
+            close = scores >= (scores[np.arange(len(part)), best] - slack)[:, None]
+            unsure = np.flatnonzero(close.sum(1) > 1)
+            if len(unsure):
+                best[unsure] = self._decide(part[unsure], close[unsure])
             codes[start : start + self.chunk] = best
         return codes
+
+    def _decide(self, x: np.ndarray, close: np.ndarray) -> np.ndarray:
+        """(n, D) points, (n, K) bool of the codes in question -> (n,) the nearest by float64 distance."""
+        rows, codes = np.nonzero(close)
+        nearest = np.empty(len(x), np.int64)
+        distances = np.empty(len(rows))
+        for start in range(0, len(rows), self.chunk):
+            part = slice(start, start + self.chunk)
+            gaps = x[rows[part]].astype(np.float64) - self.points[codes[part]]
+            distances[part] = np.einsum("nd,nd->n", gaps, gaps)
+        order = np.lexsort((codes, distances, rows))  # by row, then distance, then code
+        first = np.unique(rows[order], return_index=True)[1]
+        nearest[rows[order[first]]] = codes[order[first]]
+        return nearest
 
 
 class Codebooks:
@@ -106,6 +123,17 @@ class Codebooks:
         if set(tensors) != set(LEVEL_NAMES):
             raise ValueError(f"'{path}' holds {sorted(tensors)}; accepted: exactly {sorted(LEVEL_NAMES)}")
         return cls(**tensors, patch=patch)
+
+    @classmethod
+    def of_artifact(cls, folder: str | os.PathLike, config: TokenizerConfig) -> "Codebooks":
+        """The codebooks of an artifact. Raises ValueError if damaged, or not those that its `config.json` names."""
+        codebooks = cls.load(config.check_file(folder, "codebooks.safetensors"), patch=config.patch)
+        if codebooks.fingerprint != config.fingerprint:
+            raise ValueError(
+                f"'{folder}': its codebooks are {codebooks.fingerprint}, its config.json says "
+                f"{config.fingerprint}; copy the artifact again"
+            )
+        return codebooks
 
     def encode(self, images: np.ndarray, *, beam: int = 1) -> np.ndarray:
         """(B, 3, H, W) float32 in [0, 1] -> (B, 3, h, w) int32; H and W must be multiples of the patch.

@@ -40,7 +40,11 @@ class FitConfig:
     patches_per_photo: int = 256
     scales: tuple[float, ...] = (1.0, 0.75, 0.5)
     chunk: int = 32_768
+    beam: int = 4  # shapes tried in encoding, by default
     seed: int = 0
+
+
+FIT_SMOKE = FitConfig(color=16, shape=32, texture=64, passes=1, patches_per_pass=20_000, chunk=4096)
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,7 @@ class TrainConfig:
     batch: int = 16
     size: int = 96  # side of a crop, pixels
     scales: tuple[float, ...] = (1.0, 0.75, 0.5)
-    beam_share: float = 0.5  # share of the steps whose tokens are encoded with `beam`, the others greedily
-    beam: int = 4
+    beam_share: float = 0.5  # share of the steps whose tokens are encoded with the tokenizer's beam, others greedily
     learning_rate: float = 5e-4
     final_rate: float = 0.01  # of the learning rate, at the end of the cosine
     warmup: int = 300  # steps
@@ -79,7 +82,7 @@ class TrainConfig:
     seed: int = 0
 
 
-SMOKE = TrainConfig(preset="tiny", steps=20, batch=2, size=64, warmup=5, validate_every=10, validate_on=2)
+TRAIN_SMOKE = TrainConfig(preset="tiny", steps=20, batch=2, size=64, warmup=5, validate_every=10, validate_on=2)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Calibration:
 
 
 def quantize(path: Path, out: Path, tokens: list[np.ndarray]) -> None:
-    """Static QDQ: uint8 activations, int8 weights per output channel; the picture itself stays out of the 8-bit path."""
+    """Static QDQ: uint8 activations, int8 weights per output channel; never the picture itself."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     model = onnx.load(path)

@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from cst.codebooks import LEVEL_NAMES, Codebooks, Nearest, to_patches
 from cst.command import add_dataclass_flags, dataclass_from_flags, run
-from cst.config import FitConfig, TokenizerConfig, replacing, write_json
+from cst.config import FIT_SMOKE, FitConfig, TokenizerConfig, replacing, write_json
 from cst.images import Photos, find_photos, pad_to_multiple, split, to_float
 from cst.metrics import psnr, usage
 
 
 def stream_patches(photos: Photos, config: FitConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Endless (config.chunk, 192) float32 arrays in [0, 1]: patches at random offsets and scales of photos in random order."""
+    """Endless (config.chunk, 192) float32 arrays in [0, 1]: patches of photos, at random offsets and scales."""
     held, size = [], 0
     while True:
         found = False
@@ -130,9 +130,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the codebooks; an interrupted fit resumes")
     parser.add_argument("--validate", type=int, default=128, help="how many held-out photos to measure on")
+    parser.add_argument("--smoke", action="store_true", help="a fit of seconds, to see that everything works")
     add_dataclass_flags(parser, FitConfig)
     flags = parser.parse_args(arguments)
-    config = dataclass_from_flags(FitConfig, flags)
+    config = dataclass_from_flags(FitConfig, flags, start=FIT_SMOKE if flags.smoke else None)
+    if max(config.color, config.shape, config.texture) > config.chunk:
+        raise ValueError(
+            f"a chunk of {config.chunk} patches; accepted: at least as many as the largest codebook has codes"
+        )
 
     training, held_out = split(find_photos(flags.images))
     print(f"{len(training)} photos to fit, {len(held_out)} held out")
@@ -143,11 +148,12 @@ def main(arguments: list[str] | None = None) -> None:
     for name in LEVEL_NAMES:
         fitted[name] = fit_level(name, photos, fitted, config, out=flags.out)
     codebooks = Codebooks(**fitted, patch=config.patch)
-    save_codebooks(codebooks, flags.out)
+    if not is_saved(codebooks, flags.out):  # what was trained for these codebooks since then stays
+        save_codebooks(codebooks, flags.out, beam=config.beam)
     for unreadable, reason in photos.unreadable.items():
         print(f"skipped: {unreadable}: {reason}")
     print(f"{len(photos.unreadable)} unreadable photos skipped\n")
-    print(report(codebooks, Photos(held_out, shortest=256), limit=flags.validate))
+    print(report(codebooks, Photos(held_out, shortest=256), limit=flags.validate, beam=config.beam))
 
 
 def remember(config: FitConfig, out: Path) -> None:
@@ -159,6 +165,10 @@ def remember(config: FitConfig, out: Path) -> None:
         changed = ", ".join(f"{key} {begun.get(key)} -> {now[key]}" for key in now if begun.get(key) != now[key])
         raise ValueError(f"'{out}' was begun with other settings ({changed}); give another --out")
     write_json(path, now)
+
+
+def is_saved(codebooks: Codebooks, out: Path) -> bool:
+    return (out / "config.json").exists() and TokenizerConfig.load(out).fingerprint == codebooks.fingerprint
 
 
 def save_codebooks(codebooks: Codebooks, out: Path, *, beam: int = 1) -> TokenizerConfig:

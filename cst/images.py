@@ -5,6 +5,7 @@ import io
 import os
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ def load_image(source: ImageLike) -> Image.Image:
 
     Takes a path, encoded bytes, a PIL image or an array ((H, W) or (H, W, 1 to 4): uint8, uint16, or float in
     [0, 1]). EXIF orientation is applied, transparency is composited on white, gray, palette, CMYK and 16-bit modes
-    are converted, and of an animation the first frame is taken. Raises ValueError for anything that is not a whole readable picture.
+    are converted, and of an animation the first frame is taken. Raises ValueError for anything that is not a whole
+    readable picture.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -38,7 +40,7 @@ def load_image(source: ImageLike) -> Image.Image:
         raise ValueError(f"{name} is not a picture that can be read; give a JPEG, PNG, WebP or similar file") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name} declares more pixels than can be opened safely; give a smaller picture") from None
-    except (OSError, SyntaxError, EOFError, IndexError, MemoryError) as error:
+    except (OSError, SyntaxError, EOFError, IndexError, MemoryError, RuntimeError) as error:  # AVIF's are RuntimeErrors
         raise ValueError(f"{name} is damaged or cut short ({error}); save or download it again") from None
 
 
@@ -54,7 +56,9 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         array = np.nan_to_num(np.asarray(image))
         return _from_array(array if array.max(initial=0) <= 1 else array / array.max())
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.mode == "La":  # gray premultiplied by its alpha, which Pillow converts to LA alone
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
@@ -166,7 +170,7 @@ def _find_in_zip(path: Path, outer: tuple[str, ...] = ()) -> list[Entry]:
     try:
         with _open_zip(path, outer) as archive:
             names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError) as error:
         raise ValueError(f"'{Entry(path, outer)}' is not a readable zip archive ({error})") from None
     for name in names:
         suffix = Path(name).suffix.lower()
@@ -190,16 +194,22 @@ def is_validation(name: str, share: int = 32) -> bool:
 
 
 def split(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """(training, validation) photos, by `is_validation` of their names; neither is empty where there are two or more."""
-    held_out = [entry for entry in entries if is_validation(entry.name)]
-    if not held_out and len(entries) > 1:
-        held_out = [min(entries, key=lambda entry: hashlib.sha256(entry.name.encode()).hexdigest())]
+    """(training, validation) photos, by `is_validation` of their names; neither is ever empty.
+
+    The held-out ones come in the order of a hash, so that the first few are a fair sample of all folders. A single
+    photo is in both.
+    """
+    by_hash = sorted(entries, key=lambda entry: hashlib.sha256(entry.name.encode()).digest())
+    held_out = [entry for entry in by_hash if is_validation(entry.name)]
+    if not held_out:
+        held_out = by_hash[:1]
     chosen = set(held_out)
-    return [entry for entry in entries if entry not in chosen] or list(entries), held_out or list(entries)
+    return [entry for entry in entries if entry not in chosen] or list(entries), held_out
 
 
 class Photos:
-    """Random access to photos as (H, W, 3) uint8, shortest side at most `shortest` pixels, the last ones read kept in memory.
+    """Random access to photos as (H, W, 3) uint8, shortest side at most `shortest` pixels; the last stay in memory.
+
     Safe to read from several threads.
 
     `photos[i]` is None for a file that cannot be read; such files are listed in `unreadable` with the reason.
@@ -225,7 +235,7 @@ class Photos:
         entry = self.entries[index]
         try:
             photo = np.asarray(shorten(load_image(self._read(entry)), self.shortest))
-        except (ValueError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+        except (ValueError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             self.unreadable[str(entry)] = str(error)
             return None
         with self._lock:

@@ -49,7 +49,7 @@ def ms_ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def frequency(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Focal frequency loss (Jiang et al., 2021, eq. 8, alpha = 1): spectral error, weighted toward the worst frequencies."""
+    """Focal frequency loss (Jiang et al., 2021, eq. 8, alpha = 1): spectral error, worst frequencies weighted up."""
     gap = torch.fft.rfft2(x, norm="ortho") - torch.fft.rfft2(y, norm="ortho")
     distance = gap.real.square() + gap.imag.square()
     weight = distance.detach().sqrt()

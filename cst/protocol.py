@@ -18,7 +18,7 @@ class Level:
 class Tokenizer(Protocol):
     """Images to integer tokens and back.
 
-    `levels` run from coarse to fine; `patch` is the side in pixels of the square that one token of each level describes.
+    `levels` run from coarse to fine; `patch` is the side in pixels of the square that one token a level describes.
     """
 
     levels: tuple[Level, ...]

@@ -50,14 +50,7 @@ class OnnxTokenizer:
             raise ValueError(f"{threads} threads; accepted: at least 1")
         self.folder, self.precision = Path(folder), precision
         self.config = TokenizerConfig.load(folder)
-        self.codebooks = Codebooks.load(
-            self.config.check_file(folder, "codebooks.safetensors"), patch=self.config.patch
-        )
-        if self.codebooks.fingerprint != self.config.fingerprint:
-            raise ValueError(
-                f"'{folder}': its codebooks are {self.codebooks.fingerprint}, its config.json says "
-                f"{self.config.fingerprint}; copy the artifact again"
-            )
+        self.codebooks = Codebooks.of_artifact(folder, self.config)
         self.levels, self.patch = self.codebooks.levels, self.config.patch
         self.beam = self.config.beam if beam is None else beam
         if self.beam < 1:

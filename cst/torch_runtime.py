@@ -25,9 +25,10 @@ class TorchEncoder:
     def __call__(self, images: torch.Tensor, *, beam: int = 1) -> torch.Tensor:
         """(B, 3, H, W) float32 in [0, 1] on the device -> (B, 3, h, w) int64."""
         b, _, height, width = images.shape
+        beam = min(beam, len(self.tables[1]))
         patches = F.pixel_unshuffle(images, self.patch).permute(0, 2, 3, 1)  # (B, h, w, 192)
         patches = patches.reshape(-1, 3 * self.patch**2)
-        codes = torch.cat([self._encode(part, beam) for part in patches.split(4096 // beam)])  # (N, 3)
+        codes = torch.cat([self._encode(part, beam) for part in patches.split(max(1, 4096 // beam))])  # (N, 3)
         return codes.T.reshape(3, b, height // self.patch, width // self.patch).transpose(0, 1)
 
     def _encode(self, patches: torch.Tensor, beam: int) -> torch.Tensor:
@@ -51,9 +52,7 @@ class TorchTokenizer:
 
     def __init__(self, folder: str | os.PathLike = PRETRAINED, *, device: torch.device | str = "cpu"):
         self.config = TokenizerConfig.load(folder)
-        self.codebooks = Codebooks.load(
-            self.config.check_file(folder, "codebooks.safetensors"), patch=self.config.patch
-        )
+        self.codebooks = Codebooks.of_artifact(folder, self.config)
         self.levels, self.patch, self.device = self.codebooks.levels, self.config.patch, torch.device(device)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.net = load_rendernet(folder, self.config, self.codebooks).to(self.device)

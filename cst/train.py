@@ -14,20 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from PIL import Image
 from safetensors.torch import save_file
 from tqdm import tqdm
 
 from cst import checkpoint
 from cst.codebooks import Codebooks
 from cst.command import add_dataclass_flags, dataclass_from_flags, run
-from cst.config import PRESETS, SMOKE, LossConfig, TokenizerConfig, TrainConfig, replacing
+from cst.config import PRESETS, TRAIN_SMOKE, LossConfig, TokenizerConfig, TrainConfig, replacing, write_json
 from cst.crops import Crops
-from cst.images import Photos, find_photos, pad_to_multiple, split, to_float, to_image
+from cst.images import Photos, find_photos, split
 from cst.losses import Discriminator, discriminator_loss, painting_loss
-from cst.metrics import psnr
 from cst.rendernet import RenderNet
 from cst.torch_runtime import TorchEncoder
+from cst.validation import Validation
 
 
 def rate(step: int, config: TrainConfig) -> float:
@@ -45,48 +44,6 @@ def update_ema(ema: torch.nn.Module, net: torch.nn.Module, step: int, decay: flo
     averaged, current = list(ema.state_dict().values()), list(net.state_dict().values())
     floats = [i for i, tensor in enumerate(averaged) if tensor.is_floating_point()]
     torch._foreach_lerp_([averaged[i] for i in floats], [current[i] for i in floats], 1 - decay)
-
-
-class Validation:
-    """Whole held-out photos, their tokens, and how well a network paints them back."""
-
-    def __init__(self, entries: list, codebooks: Codebooks, config: TrainConfig, device: torch.device):
-        photos = Photos(entries, shortest=256)
-        self.originals = [
-            to_float(Image.fromarray(photo)) for _, photo in zip(range(config.validate_on), photos, strict=False)
-        ]
-        if not self.originals:
-            raise ValueError("none of the held-out photos can be read; check the --images")
-        encoder, self.device = TorchEncoder(codebooks, device), device
-        padded = [torch.from_numpy(pad_to_multiple(image, codebooks.patch))[None] for image in self.originals]
-        self.tokens = [encoder(image.to(device), beam=config.beam) for image in padded]
-        drawn = [codebooks.draw(tokens.cpu().numpy()) for tokens in self.tokens]
-        self.centroids = [self._crop(picture, i) for i, picture in enumerate(drawn)]
-        self.centroid_psnr = float(np.mean(list(map(psnr, self.centroids, self.originals))))
-
-    def _crop(self, picture: np.ndarray, index: int) -> np.ndarray:
-        height, width = self.originals[index].shape[1:]
-        return picture[0, :, :height, :width]
-
-    @torch.no_grad()
-    def measure(self, net: RenderNet, accelerator: Accelerator, sheet: Path) -> float:
-        """Mean PSNR in dB; saves a sheet of original | centroid | rendered pictures."""
-        rows, values = [], []
-        net.eval()
-        for index, tokens in enumerate(self.tokens):
-            with accelerator.autocast():
-                picture = net(tokens)
-            picture = self._crop(picture.float().clamp(0, 1).cpu().numpy(), index)
-            values.append(psnr(picture, self.originals[index]))
-            if index < 6:
-                rows.append(np.concatenate([self.originals[index], self.centroids[index], picture], axis=2))
-        height, width = sum(row.shape[1] for row in rows), max(row.shape[2] for row in rows)
-        page, top = Image.new("RGB", (width, height), "white"), 0
-        for row in rows:
-            page.paste(to_image(row), (0, top))
-            top += row.shape[1]
-        page.save(sheet)
-        return float(np.mean(values))
 
 
 def save_artifact(net: RenderNet, config: TokenizerConfig, codebooks: Path, out: Path) -> None:
@@ -119,106 +76,134 @@ def supports_bf16(device: torch.device) -> bool:
     return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
-def train(config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path) -> list[dict]:
-    """Train to `out`, resuming what is there; returns the history of validations."""
-    tokenizer = TokenizerConfig.load(codebooks)
-    tables = Codebooks.load(tokenizer.check_file(codebooks, "codebooks.safetensors"), patch=tokenizer.patch)
-    training, held_out = split(find_photos(images))
-    if config.size % tables.patch:
-        raise ValueError(f"crops of {config.size} pixels; accepted: multiples of the patch, {tables.patch}")
-    if config.preset not in PRESETS:
-        raise ValueError(f"no preset '{config.preset}'; accepted: {', '.join(PRESETS)}")
+class Trainer:
+    """Everything a run consists of: networks, optimizers, data, validation and the checkpoint it resumes from."""
 
-    cpu = not torch.cuda.is_available()
-    bf16 = config.precision == "bf16" or (
-        config.precision == "auto" and supports_bf16(torch.device("cpu" if cpu else "cuda"))
-    )
-    accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=cpu)
-    device, rank = accelerator.device, accelerator.process_index
-    torch.manual_seed(config.seed)
-    net = RenderNet(PRESETS[config.preset], tables.tables, patch=tables.patch).to(
-        device, memory_format=torch.channels_last
-    )
-    ema = copy.deepcopy(net).requires_grad_(False)
-    make = lambda parameters, lr: torch.optim.AdamW(  # noqa: E731
-        parameters, lr=lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
-    )
-    modules, optimizers = {"net": net, "ema": ema}, {"net_optimizer": make(net.parameters(), config.learning_rate)}
-    discriminator = None
-    if losses.adversarial:
-        modules["discriminator"] = discriminator = Discriminator().to(device)
-        optimizers["discriminator_optimizer"] = make(discriminator.parameters(), config.learning_rate / 2)
+    def __init__(self, config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path):
+        self.config, self.losses, self.codebooks, self.out = config, losses, codebooks, out
+        self.tokenizer = TokenizerConfig.load(codebooks)
+        table_file = self.tokenizer.check_file(codebooks, "codebooks.safetensors")
+        tables = Codebooks.load(table_file, patch=self.tokenizer.patch)
+        if config.preset not in PRESETS:
+            raise ValueError(f"no preset '{config.preset}'; accepted: {', '.join(PRESETS)}")
+        if config.size < tables.patch or config.size % tables.patch:
+            raise ValueError(f"crops of {config.size} pixels; accepted: multiples of the patch, {tables.patch}")
+        training, held_out = split(find_photos(images))
 
-    out.mkdir(parents=True, exist_ok=True)
-    state, history, first = out / "state.safetensors", [], 0
-    if state.exists():
-        progress = checkpoint.load(state, modules=modules, optimizers=optimizers)
-        history, first = progress["history"], progress["step"]
-    painter, optimizer = accelerator.prepare(net, optimizers["net_optimizer"])
-    if discriminator is not None:
-        discriminator, critic_optimizer = accelerator.prepare(discriminator, optimizers["discriminator_optimizer"])
-    encoder = TorchEncoder(tables, device)
-    crops = Crops(
-        Photos(training), size=config.size, batch=config.batch, scales=config.scales, seed=config.seed + 7919 * rank
-    )
-    validation = Validation(held_out, tables, config, device) if accelerator.is_main_process else None
-    if validation:
-        print(
-            f"{len(training)} photos, {len(held_out)} held out; centroid picture {validation.centroid_psnr:.2f} dB; "
-            f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f}M parameters on {device}, bf16 {bf16}, from step {first}"
-        )
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        bf16 = config.precision == "bf16" or (config.precision == "auto" and supports_bf16(device))
+        self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=device.type == "cpu")
+        self.device, self.leads = self.accelerator.device, self.accelerator.is_main_process
+        self.encoder = TorchEncoder(tables, self.device)
+        # Every process draws its own crops.
+        seed = config.seed + 7919 * self.accelerator.process_index
+        self.crops = Crops(Photos(training), size=config.size, batch=config.batch, scales=config.scales, seed=seed)
+        self._build(tables)
+        if self.leads:
+            self.validation = Validation(
+                held_out, tables, limit=config.validate_on, beam=self.tokenizer.beam, device=self.device
+            )
+            print(
+                f"{len(training)} photos, {len(held_out)} held out; "
+                f"centroid picture {self.validation.centroid_psnr:.2f} dB; "
+                f"{sum(p.numel() for p in self.net.parameters()) / 1e6:.1f}M parameters on {self.device}, "
+                f"bf16 {bf16}, from step {self.first}"
+            )
 
-    def save(step: int) -> None:
-        if accelerator.is_main_process:
-            checkpoint.save(state, modules=modules, optimizers=optimizers, progress={"step": step, "history": history})
+    def _build(self, tables: Codebooks) -> None:
+        """Networks and optimizers, restored from the checkpoint if there is one."""
+        torch.manual_seed(self.config.seed)
+        net = RenderNet(PRESETS[self.config.preset], tables.tables, patch=tables.patch)
+        self.net = net.to(self.device, memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(net).requires_grad_(False)
+        self.modules: dict[str, torch.nn.Module] = {"net": self.net, "ema": self.ema}
+        self.optimizers = {"net_optimizer": self._optimizer(net, self.config.learning_rate)}
+        self.discriminator = None
+        if self.losses.adversarial:
+            self.modules["discriminator"] = self.discriminator = Discriminator().to(self.device)
+            self.optimizers["discriminator_optimizer"] = self._optimizer(
+                self.discriminator, self.config.learning_rate / 2
+            )
+        self.state, self.history, self.first = self.out / "state.safetensors", [], 0
+        if self.state.exists():
+            progress = checkpoint.load(self.state, modules=self.modules, optimizers=self.optimizers)
+            self.history, self.first = progress["history"], progress["step"]
+        self.painter, self.optimizer = self.accelerator.prepare(net, self.optimizers["net_optimizer"])
+        if self.discriminator is not None:
+            self.discriminator, self.critic_optimizer = self.accelerator.prepare(
+                self.discriminator, self.optimizers["discriminator_optimizer"]
+            )
 
-    saved, running = time.monotonic(), None
-    bar = tqdm(total=config.steps, initial=first, disable=not accelerator.is_main_process, unit="step", mininterval=5)
-    for step, batch in enumerate(crops.ahead(first, config.steps), first):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate(step, config)
-        original = torch.from_numpy(batch).to(device).float() / 255
-        greedy = np.random.default_rng([config.seed, step]).random() >= config.beam_share
-        tokens = encoder(original, beam=1 if greedy else config.beam)
-        net.train()
-        with accelerator.autocast():
-            picture, overflow = painter(tokens, with_overflow=True)
+    def _optimizer(self, net: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        decay = self.config.weight_decay
+        return torch.optim.AdamW(net.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=decay, fused=True)
+
+    def step(self, step: int, batch: np.ndarray) -> tuple[float, float]:
+        """One update from (batch, 3, size, size) uint8 crops -> (loss, overflow)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * rate(step, self.config)
+        original = torch.from_numpy(batch).to(self.device).float() / 255
+        greedy = np.random.default_rng([self.config.seed, step]).random() >= self.config.beam_share
+        tokens = self.encoder(original, beam=1 if greedy else self.tokenizer.beam)
+        self.net.train()
+        with self.accelerator.autocast():
+            picture, overflow = self.painter(tokens, with_overflow=True)
         picture = picture.float()
-        loss = painting_loss(picture, original, overflow, losses, discriminator)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(net.parameters(), config.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        if discriminator is not None:
-            critic_optimizer.zero_grad()
-            accelerator.backward(discriminator_loss(discriminator, picture, original))
-            critic_optimizer.step()
-        update_ema(ema, net, step, config.ema)
-        bar.update()
+        loss = painting_loss(picture, original, overflow, self.losses, self.discriminator)
         value = loss.item()
         if not math.isfinite(value):
-            raise ValueError(
-                f"the loss became {value} at step {step + 1}; the last good checkpoint is '{state}': "
-                "continue from it with a lower --learning-rate"
+            kept = (
+                f"the last good checkpoint is '{self.state}'" if self.state.exists() else "there is no checkpoint yet"
             )
+            raise ValueError(f"the loss became {value} at step {step + 1}; {kept}: go on with a lower --learning-rate")
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.discriminator is not None:
+            self.critic_optimizer.zero_grad()
+            self.accelerator.backward(discriminator_loss(self.discriminator, picture, original))
+            self.critic_optimizer.step()
+        update_ema(self.ema, self.net, step, self.config.ema)
+        return value, overflow.item()
+
+    def validate(self, step: int, loss: float) -> None:
+        """Measure the averaged network, keep it as an artifact, and save a sheet of pictures."""
+        reached = self.validation.measure(self.ema, self.accelerator, self.out / f"sheet-{step:06d}.png")
+        self.history.append({"step": step, "psnr": reached, "loss": loss})
+        start = self.validation.centroid_psnr
+        tqdm.write(f"step {step}: {reached:.3f} dB, centroid {start:.3f}, gain {reached - start:+.3f}, loss {loss:.4f}")
+        save_artifact(self.ema, self.tokenizer, self.codebooks, self.out)
+
+    def save(self, step: int) -> None:
+        progress = {"step": step, "history": self.history}
+        checkpoint.save(self.state, modules=self.modules, optimizers=self.optimizers, progress=progress)
+
+
+def train(config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path) -> list[dict]:
+    """Train to `out`, resuming what is there; returns the history of validations."""
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, losses, codebooks=codebooks, images=images, out=out)
+    write_json(out / "training.json", {"train": dataclasses.asdict(config), "losses": dataclasses.asdict(losses)})
+    saved, running = time.monotonic(), None
+    bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.leads, unit="step", mininterval=5)
+    for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):
+        value, overflow = trainer.step(step, batch)
         running = value if running is None else 0.99 * running + 0.01 * value
-        bar.set_postfix(loss=f"{running:.4f}", overflow=f"{overflow.item():.4f}", refresh=False)
-        if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
-            if accelerator.is_main_process:
-                reached = validation.measure(ema, accelerator, out / f"sheet-{step + 1:06d}.png")
-                history.append({"step": step + 1, "psnr": reached, "loss": running})
-                tqdm.write(
-                    f"step {step + 1}: {reached:.3f} dB, centroid {validation.centroid_psnr:.3f}, "
-                    f"gain {reached - validation.centroid_psnr:+.3f}, loss {running:.4f}"
-                )
-                save_artifact(ema, tokenizer, codebooks, out)
-            accelerator.wait_for_everyone()
-        if time.monotonic() - saved > 60 * config.checkpoint_minutes or step + 1 == config.steps:
-            save(step + 1)
+        bar.update()
+        bar.set_postfix(loss=f"{running:.4f}", overflow=f"{overflow:.4f}", refresh=False)
+        last = step + 1 == config.steps
+        if last or (step + 1) % config.validate_every == 0:
+            if trainer.leads:
+                trainer.validate(step + 1, running)
+            trainer.accelerator.wait_for_everyone()
+        if trainer.leads and (last or time.monotonic() - saved > 60 * config.checkpoint_minutes):
+            trainer.save(step + 1)
             saved = time.monotonic()
-    if accelerator.is_main_process and history:
-        plot(history, validation.centroid_psnr, out / "curve.png")
-    return history
+    bar.close()
+    if trainer.leads and trainer.history:
+        plot(trainer.history, trainer.validation.centroid_psnr, out / "curve.png")
+    return trainer.history
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -230,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
     add_dataclass_flags(parser, TrainConfig)
     add_dataclass_flags(parser, LossConfig)
     flags = parser.parse_args(arguments)
-    config = dataclass_from_flags(TrainConfig, flags, start=SMOKE if flags.smoke else None)
+    config = dataclass_from_flags(TrainConfig, flags, start=TRAIN_SMOKE if flags.smoke else None)
     train(
         config, dataclass_from_flags(LossConfig, flags), codebooks=flags.codebooks, images=flags.images, out=flags.out
     )

@@ -1,0 +1,45 @@
+"""Ordinary picture formats at a given number of bytes, to compare tokens with."""
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+FORMATS = ("JPEG", "WEBP", "AVIF")
+LOWEST = {"JPEG": 1, "WEBP": 0, "AVIF": 0}
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A picture after a round trip through a lossy format: what came back, its file's bytes and the quality used."""
+
+    picture: Image.Image
+    bytes: int
+    quality: int
+
+
+def at_bytes(image: Image.Image, format: str, limit: int) -> Coded:
+    """The best quality of `format` (one of `FORMATS`) whose file is at most `limit` bytes; else its smallest file.
+
+    The search is by bisection over the quality setting, 0 or 1 to 100; `Coded.bytes` tells what was reached.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"no format '{format}'; accepted: {', '.join(FORMATS)}")
+    low, high = LOWEST[format], 100
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(_encode(image, format, middle)) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    data = _encode(image, format, low)
+    with Image.open(io.BytesIO(data)) as coded:
+        return Coded(coded.convert("RGB"), len(data), low)
+
+
+def _encode(image: Image.Image, format: str, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    # Pillow's optimized Huffman tables and WebP's slower search are what a careful person would use.
+    settings = {"JPEG": {"optimize": True}, "WEBP": {"method": 4}, "AVIF": {"speed": 8}}[format]
+    image.save(buffer, format, quality=quality, **settings)
+    return buffer.getvalue()

@@ -1,0 +1,26 @@
+"""Codebooks, RenderNet and exports from your own photos, in one command that can be interrupted and run again.
+
+python -m cst.retrain --images photos/ --out runs/mine
+"""
+
+import argparse
+from pathlib import Path
+
+from cst import export, fit, train
+from cst.command import run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m cst.retrain", description=__doc__.splitlines()[0])
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the artifact; an interrupted run resumes")
+    parser.add_argument("--smoke", action="store_true", help="a run of a minute, to see that everything works")
+    flags = parser.parse_args(arguments)
+    images, out, smoke = ["--images", *flags.images], str(flags.out), ["--smoke"] if flags.smoke else []
+    fit.main([*images, "--out", out, *smoke])
+    train.main([*images, "--codebooks", out, "--out", out, *smoke])
+    export.main([*images, "--tokenizer", out])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,66 @@
+"""The README's commands and code run as they stand, on a handful of photos."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+SERVERS = "app.py"  # started by tests/test_page.py
+TRAINERS = ("cst.retrain", "cst.fit", "cst.train")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the checkout, with a `photos` folder, where commands may write."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("cst", "prior", "space", "app.py"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "photos").mkdir()
+    for photo in (ROOT / "space" / "examples").glob("*.[jw]*"):
+        shutil.copy(photo, folder / "photos")
+    return folder
+
+
+def run(arguments: list[str], folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{arguments}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def test_readme_commands_run_in_order(checkout: Path) -> None:
+    ran = []
+    for command in COMMANDS:
+        program, *arguments = command.split()
+        if program != "python" or SERVERS in command or "pytest" in command or "../" in command:
+            continue
+        smoke = ["--smoke"] if any(name in arguments for name in TRAINERS) else []
+        quick = ["--repeats", "2"] if "benchmark" in arguments else []
+        run([*arguments, *smoke, *quick], checkout)
+        ran.append(arguments[1])
+    assert {"cst", "cst.evaluate", "cst.fit", "cst.train", "cst.export", "cst.retrain"} <= set(ran)
+    assert (checkout / "out.png").exists() and (checkout / "reconstructed" / "coffee.png").exists()
+
+
+def test_readme_python_runs(checkout: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    run(["-c", block + "assert picture.size == (600, 400) and tokens.codes.shape == (3, 50, 75)"], checkout)
+
+
+def test_readme_starts_the_page_and_the_tests_with_one_command_each() -> None:
+    assert "pip install -r requirements.txt && python app.py" in COMMANDS
+    assert "python -m pytest" in COMMANDS
+
+
+def test_readme_names_every_file_it_draws() -> None:
+    (tree,) = re.findall(r"```\n(app\.py.*?)```", README, re.DOTALL)
+    for name in re.findall(r"^  (\w+\.py)", tree, re.MULTILINE):
+        assert (ROOT / "cst" / name).is_file(), name
+    for name in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / name).exists(), name
