@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TypeVar, get_type_hints
 
@@ -33,6 +34,7 @@ def dataclass_from_flags(cls: type[Config], flags: argparse.Namespace, *, start:
 
 def run(main: Callable[[], None]) -> None:
     """Call a command; a caller's mistake (ValueError) or a file that can't be written is one line and exit code 2."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on odd files: what matters is said in our own line
     try:
         main()
     except (ValueError, OSError) as error:

@@ -20,9 +20,11 @@ from cst.config import PRETRAINED, replacing, write_json
 from cst.images import Photos, find_photos, is_validation, pad_to_multiple, to_float, to_image
 from cst.metrics import l1, ms_ssim, psnr, ssim, usage
 from cst.pipeline import find_artifact
+from cst.protocol import bits_per_patch
 from cst.runtime import OnnxTokenizer
 
 STAGES = ("color", "+ shape", "+ texture", "rendered float", "rendered int8")
+EXACT = 100.0  # dB that a picture without any error counts as, so that a mean stays a number
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,6 @@ class Row:
     ms_ssim: float
     l1: float
     bits_per_pixel: float
-
-
-def bits_per_patch(tokenizer: OnnxTokenizer, levels: int = 3) -> float:
-    """Fixed-length bits of one patch's codes: 33 for codebooks of 512, 2048 and 8192."""
-    return sum(math.log2(level.size) for level in tokenizer.levels[:levels])
 
 
 class Evaluation:
@@ -60,10 +57,10 @@ class Evaluation:
         for level, counts in enumerate(self.counts):
             counts += np.bincount(tokens[0, level].ravel(), minlength=len(counts))
         for name, picture, levels in self._stages(tokens):
-            bits = bits_per_patch(self.tokenizer, levels) * tokens[0, 0].size
+            bits = bits_per_patch(self.tokenizer.levels[:levels]) * tokens[0, 0].size
             # As a person gets it: rounded to 8 bits.
             self._measure(name, np.round(picture[0, :, :height, :width] * 255) / 255, original, bits)
-        limit = math.ceil(bits_per_patch(self.tokenizer) * tokens[0, 0].size / 8)
+        limit = math.ceil(bits_per_patch(self.tokenizer.levels) * tokens[0, 0].size / 8)
         for format in FORMATS if self.codecs else ():
             coded = at_bytes(image, format, limit)
             self._measure(f"{format}, same bytes", to_float(coded.picture), original, 8 * coded.bytes)
@@ -76,6 +73,7 @@ class Evaluation:
 
     def _measure(self, name: str, picture: np.ndarray, original: np.ndarray, bits: float) -> None:
         measures = [measure(picture, original) for measure in (psnr, ssim, ms_ssim, l1)]
+        measures[0] = min(measures[0], EXACT)
         pixels = original.shape[1] * original.shape[2]
         self.values.setdefault(name, []).append((*measures, bits / pixels))
 

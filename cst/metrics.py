@@ -17,7 +17,7 @@ def l1(image: np.ndarray, original: np.ndarray) -> float:
 
 
 def ssim(image: np.ndarray, original: np.ndarray) -> float:
-    """Structural similarity of two (3, H, W) float pictures in [0, 1], at least 11 pixels a side; 1 if equal.
+    """Structural similarity of two (C, H, W) float pictures in [0, 1], at least 11 pixels a side; 1 if equal.
 
     Gaussian window of 11 pixels, sigma 1.5, mean over the channels and over windows that lie inside
     (Wang et al., 2004, section III.C).

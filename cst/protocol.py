@@ -1,5 +1,7 @@
 """What every tokenizer looks like, whichever library it runs on and however it was learned."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +14,11 @@ class Level:
 
     name: str
     size: int
+
+
+def bits_per_patch(levels: Sequence[Level]) -> float:
+    """What one patch costs at a fixed length a code: 9 + 11 + 13 = 33 bits for 512, 2048 and 8192 codes."""
+    return sum(math.log2(level.size) for level in levels)
 
 
 @runtime_checkable

@@ -1,12 +1,15 @@
 """The tokens of one photo, and the `.npz` file they are kept in."""
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cst.config import replacing
+from cst.protocol import Level, bits_per_patch
 
 KEYS = ("codes", "size", "fingerprint")
 
@@ -22,6 +25,11 @@ class Tokens:
     codes: np.ndarray
     size: tuple[int, int]
     fingerprint: str
+
+    def packed_bytes(self, levels: Sequence[Level]) -> int:
+        """Bytes that all the codes take at a fixed length each, packed bit by bit."""
+        _, h, w = self.codes.shape
+        return math.ceil(bits_per_patch(levels) * h * w / 8)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write an `.npz` file, whole or not at all."""

@@ -1,0 +1,122 @@
+"""What several tests share: the served page; small photos; and a tiny tokenizer made by the real commands."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60  # generous: other work may be running on the machine
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `python app.py`, started once for all tests with the packaged weights."""
+    folder = tmp_path_factory.mktemp("app")
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]]
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    with (folder / "output").open("w") as output:
+        app = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_until_served(url, app, folder / "output")
+        yield url
+    finally:
+        app.terminate()
+        app.wait(20)
+
+
+def wait_until_served(url: str, app: subprocess.Popen, output: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and app.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    why = "is not served" if app.poll() is None else f"ended with code {app.returncode}"
+    pytest.fail(f"python app.py {why}; it said:\n{output.read_text()}")
+
+
+# The tokenizer --------------------------------------------------------------------------------------------------------
+
+FIT = ["--color", "16", "--shape", "32", "--texture", "64", "--passes", "2", "--patches-per-pass", "4096"]
+FIT += ["--chunk", "1024", "--patches-per-photo", "64", "--beam", "4"]
+TRAIN = ["--smoke", "--precision", "no", "--steps", "120", "--batch", "4", "--validate-every", "60"]
+
+
+def make_photo(seed: int, width: int, height: int) -> Image.Image:
+    """A picture with something to say at every level: a color gradient, soft stripes and grain."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    corners = rng.uniform(0.1, 0.9, (2, 3))
+    ramp = (x / width * rng.random() + y / height * rng.random())[..., None] / 2
+    stripes = np.sin((x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) / 2)[..., None] * rng.uniform(0.05, 0.15)
+    grain = rng.normal(0, 0.04, (height, width, 1))
+    picture = corners[0] * (1 - ramp) + corners[1] * ramp + stripes + grain
+    return Image.fromarray(np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """Torch on one thread: as fast for networks this small, steady on busy cores, and bit for bit repeatable."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess]:
+    """Run a fresh interpreter in the root of the repository: `run_python("-m", "cst", ...)`."""
+
+    def run(*arguments: object, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 16 small photos."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(16):
+        make_photo(seed, 100 + seed, 84).save(folder / f"photo-{seed:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def codebooks_folder(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """An artifact of codebooks alone: 16 colors, 32 shapes, 64 textures. Shared: copy it before changing a file."""
+    import cst.fit
+
+    folder = tmp_path_factory.mktemp("codebooks")
+    cst.fit.main(["--images", str(photos), "--out", str(folder), *FIT])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, codebooks_folder: Path, one_thread: None) -> Path:
+    """A whole tiny artifact, trained and exported. Shared: copy it before changing a file."""
+    import cst.export
+    import cst.train
+
+    folder = tmp_path_factory.mktemp("artifact")
+    cst.train.main(["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(folder), *TRAIN])
+    cst.export.main(["--tokenizer", str(folder), "--images", str(photos)])
+    return folder

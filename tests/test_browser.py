@@ -1,0 +1,154 @@
+"""The page in a real browser: headless Chromium, at the widths of a laptop and of a phone."""
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PATIENCE = 60_000  # ms: other work may be running on the machine
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None and not os.environ.get("CI"):
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, page_url: str) -> Iterator[Callable[..., Page]]:
+    """`visit(width, theme)` opens the page; afterwards nothing may have gone wrong in it or have left the machine."""
+    pages, errors, strangers = [], [], []
+
+    def open_page(width: int = 1280, theme: str = "light") -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: None if is_local(request.url, page_url) else strangers.append(request.url))
+        page.goto(f"{page_url}/?__theme={theme}")
+        expect(page.get_by_role("button", name="cat")).to_be_visible(timeout=PATIENCE)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert errors == []
+    assert strangers == []
+
+
+def is_local(url: str, page_url: str) -> bool:
+    return urlsplit(url).scheme in ("data", "blob") or urlsplit(url).netloc == urlsplit(page_url).netloc
+
+
+def wait_for_result(page: Page, other_than: str | None = None) -> str:
+    """The address of the rendered picture, once it and all numbers are there."""
+    rendered = page.locator("#comparison img").nth(1)
+    expect(page.locator("#numbers table")).to_be_visible(timeout=PATIENCE)
+    if other_than is not None:
+        expect(rendered).not_to_have_attribute("src", other_than, timeout=PATIENCE)
+    return rendered.get_attribute("src")
+
+
+def fetch(page: Page, address: str) -> Image.Image:
+    return Image.open(io.BytesIO(page.request.get(address).body()))
+
+
+def upload(page: Page, file: Path) -> None:
+    page.set_input_files("#photo input[type=file]", file)
+
+
+def test_an_example_and_then_an_upload_each_change_the_picture(visit: Callable[..., Page]):
+    page = visit()
+    expect(page.locator("#welcome")).to_be_visible()
+    page.get_by_role("button", name="cat").click()
+    first = wait_for_result(page)
+    expect(page.locator("#welcome")).to_be_hidden()
+    assert fetch(page, first).size == (451, 300)
+    page.get_by_label("Remove Image").click()
+    expect(page.locator("#welcome")).to_be_visible(timeout=PATIENCE)
+    upload(page, EXAMPLES / "blossom.webp")
+    second = wait_for_result(page, other_than=first)
+    assert fetch(page, second).format == "PNG"
+    assert fetch(page, second).size == (288, 288)
+
+
+def test_the_ladder_is_color_shape_texture_rendered_at_one_size(visit: Callable[..., Page]):
+    page = visit()
+    page.get_by_role("button", name="blossom").click()
+    wait_for_result(page)
+    ladder = page.locator(".ladder").first
+    assert ladder.locator(".caption b").all_inner_texts() == ["color", "+ shape", "+ texture", "rendered"]
+    expect(ladder.locator("img")).to_have_count(4)
+    boxes = [image.bounding_box() for image in ladder.locator("img").all()]
+    assert [box["x"] for box in boxes] == sorted(box["x"] for box in boxes)
+    assert len({(round(box["width"]), round(box["height"])) for box in boxes}) == 1
+    assert ladder.locator("img").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+
+
+def test_every_picture_and_the_codes_can_be_downloaded(visit: Callable[..., Page]):
+    page = visit()
+    page.get_by_role("button", name="blossom").click()
+    wait_for_result(page)
+    names = page.locator("#comparison a[download], .ladder a[download]").evaluate_all(
+        "links => links.map(a => a.download)"
+    )
+    assert len(names) == 8
+    assert all(name.endswith(".png") for name in names)
+    with page.expect_download() as download:
+        page.get_by_text("Download the codes").click()
+    assert download.value.suggested_filename == "codes.npz"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window(visit: Callable[..., Page], width: int, theme: str):
+    page = visit(width, theme)
+    overflow = "document.documentElement.scrollWidth - window.innerWidth"
+    assert page.evaluate(overflow) <= 0
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("button", name="blossom").click()
+    wait_for_result(page)
+    assert page.evaluate(overflow) <= 0
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+
+
+def test_a_bad_upload_shows_a_message_and_the_next_good_one_works(visit: Callable[..., Page], tmp_path: Path):
+    (tmp_path / "text.png").write_text("not a picture")
+    page = visit()
+    upload(page, tmp_path / "text.png")
+    expect(page.get_by_text("'text.png' is not a picture that can be read")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#welcome")).to_be_visible()
+    page.get_by_label("Remove Image").click()
+    upload(page, EXAMPLES / "blossom.webp")
+    assert fetch(page, wait_for_result(page)).size == (288, 288)
+
+
+def test_a_long_run_shows_progress_and_can_be_stopped(visit: Callable[..., Page], tmp_path: Path):
+    Image.open(EXAMPLES / "coffee.jpg").resize((2048, 1365)).save(tmp_path / "large.jpg")
+    page = visit()
+    page.get_by_text("More", exact=True).click()
+    detail = page.get_by_label("number input for Detail")
+    detail.fill("2048")
+    detail.blur()
+    upload(page, tmp_path / "large.jpg")
+    expect(page.get_by_text("Finding the codes of every patch")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#welcome")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#numbers table")).to_have_count(0)
