@@ -75,6 +75,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of the gradient
     ema: float = 0.999
+    freeze_norm: float = 0.9  # share of the steps after which BatchNorm keeps its averaged statistics, as in use
     precision: str = "auto"  # auto, bf16 or no
     validate_every: int = 500  # steps
     validate_on: int = 48  # whole held-out photos, shortest side 256 pixels

@@ -30,7 +30,7 @@ def load_image(source: ImageLike) -> Image.Image:
         return _from_array(source)
     if isinstance(source, Image.Image):
         return _flatten(source)
-    name = "the given bytes" if isinstance(source, bytes) else f"'{os.fspath(source)}'"
+    name = "the given file" if isinstance(source, bytes) else f"'{os.fspath(source)}'"
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise ValueError(f"no such file: {name}; give the path of a JPEG, PNG, WebP or other picture")
     try:

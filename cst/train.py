@@ -145,7 +145,7 @@ class Trainer:
         original = torch.from_numpy(batch).to(self.device).float() / 255
         greedy = np.random.default_rng([self.config.seed, step]).random() >= self.config.beam_share
         tokens = self.encoder(original, beam=1 if greedy else self.tokenizer.beam)
-        self.net.train()
+        self._set_mode(step)
         with self.accelerator.autocast():
             picture, overflow = self.painter(tokens, with_overflow=True)
         picture = picture.float()
@@ -166,6 +166,20 @@ class Trainer:
             self.critic_optimizer.step()
         update_ema(self.ema, self.net, step, self.config.ema)
         return value, overflow.item()
+
+    def _set_mode(self, step: int) -> None:
+        """Training mode; from `freeze_norm` on, BatchNorm runs with the averaged statistics that the decoder will have.
+
+        A batch's own statistics damp an outlying region, such as a flat background, that averaged ones let through: the
+        residual stream then grows many times over, unseen in training, and 8 bits no longer resolve it.
+        """
+        self.net.train()
+        freeze = math.floor(self.config.freeze_norm * self.config.steps)
+        if step == freeze:
+            self.net.load_state_dict(self.ema.state_dict())
+        if step >= freeze:
+            for block in self.net.blocks:
+                block.norm.eval()
 
     def validate(self, step: int, loss: float) -> None:
         """Measure the averaged network, keep it as an artifact, and save a sheet of pictures."""

@@ -1,0 +1,86 @@
+"""What imports what, and what importing does."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = ("cst", "prior", "space", "app")  # each may import itself and those before it
+MODULES = sorted([*ROOT.glob("app.py"), *(path for name in ORDER for path in (ROOT / name).rglob("*.py"))])
+HEAVY = ("torch", "transformers", "sklearn", "scipy", "skimage", "accelerate", "matplotlib", "onnx")
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages a file imports anywhere, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    mine = ORDER.index(path.relative_to(ROOT).parts[0].removesuffix(".py"))
+    above = set(ORDER[mine + 1 :]) & imported(path)
+    assert not above, f"{path.name} imports {above}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_only_defines_things(path):
+    """At module level: docstring, imports, constants, classes and functions, and `if __name__ == "__main__"`."""
+    allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.ClassDef, ast.FunctionDef)
+    allowed += (ast.AsyncFunctionDef,)
+    for node in ast.parse(path.read_text()).body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        main = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+        assert isinstance(node, allowed) or docstring or main, f"{path.name}:{node.lineno} runs at import"
+
+
+def test_importing_every_module_of_cst_does_nothing(run_python, tmp_path):
+    names = sorted(f"cst.{path.stem}" for path in (ROOT / "cst").glob("*.py") if path.stem != "__init__")
+    code = f"""
+import os, sys, importlib
+sys.path.insert(0, {str(ROOT)!r})
+os.chdir({str(tmp_path)!r})
+sys.argv = ["nothing", "--nonsense"]
+import torch, accelerate, onnxruntime  # libraries may set what they like, we may not
+before = dict(os.environ)
+for name in {names}:
+    importlib.import_module(name)
+assert dict(os.environ) == before
+"""
+    done = run_python("-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["cpu", "auto"])
+def test_reconstructing_imports_no_training_library(run_python, artifact, photos, tmp_path, target):
+    code = f"""
+import sys
+from cst import CST
+cst = CST.from_pretrained({str(artifact)!r}, target={target!r})
+cst.decode(cst.encode({str(photos / "photo-00.png")!r})).save({str(tmp_path / "out.png")!r})
+print(sorted(name for name in {HEAVY} if name in sys.modules))
+"""
+    done = run_python("-c", code)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_command_line_imports_no_training_library(run_python, artifact, photos, tmp_path):
+    code = f"""
+import sys
+from cst.__main__ import main
+main(["reconstruct", {str(photos / "photo-00.png")!r}, {str(tmp_path / "out.png")!r}, "--tokenizer", {str(artifact)!r}])
+print(sorted(name for name in {HEAVY} if name in sys.modules))
+"""
+    assert run_python("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_modules_are_named_for_one_idea():
+    assert not {path.stem for path in MODULES} & {"utils", "helpers", "misc", "common"}
