@@ -83,7 +83,7 @@ def one_thread() -> None:
 def run_python() -> Callable[..., subprocess.CompletedProcess]:
     """Run a fresh interpreter in the root of the repository: `run_python("-m", "cst", ...)`."""
 
-    def run(*arguments: object, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess:
+    def run(*arguments: object, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess:
         command = [sys.executable, *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
