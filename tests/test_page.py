@@ -20,8 +20,9 @@ from PIL import Image
 from cst import CST, Tokens
 from cst.images import load_image
 from cst.metrics import psnr
+from cst.protocol import bits_per_patch
 from space.difference import FULL_SCALE, difference_map, ramp
-from space.numbers import Kept, Numbers, bits, table
+from space.numbers import Kept, Numbers, table
 from space.stages import join, read_photo, strips
 
 ROOT = Path(__file__).parents[1]
@@ -227,7 +228,7 @@ def test_codes_found_in_strips_are_those_of_the_whole_photo(cst: CST):
 
 
 def test_the_packaged_codes_take_33_bits_a_patch(cst: CST):
-    assert bits(cst.tokenizer.levels) == 33
+    assert bits_per_patch(cst.tokenizer.levels) == 33
 
 
 def test_the_difference_map_runs_from_dark_to_bright_in_one_hue():
