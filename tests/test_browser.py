@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -141,7 +142,8 @@ def test_a_bad_upload_shows_a_message_and_the_next_good_one_works(visit: Callabl
 
 
 def test_a_long_run_shows_progress_and_can_be_stopped(visit: Callable[..., Page], tmp_path: Path):
-    Image.open(EXAMPLES / "coffee.jpg").resize((2048, 1365)).save(tmp_path / "large.jpg")
+    noise = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3), dtype=np.uint8)  # the slowest there is to encode
+    Image.fromarray(noise).save(tmp_path / "large.jpg")
     page = visit()
     page.get_by_text("More", exact=True).click()
     detail = page.get_by_label("number input for Detail")
