@@ -215,6 +215,8 @@ def train(config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: l
             trainer.save(step + 1)
             saved = time.monotonic()
     bar.close()
+    for unreadable, reason in trainer.crops.photos.unreadable.items():
+        print(f"skipped: {unreadable}: {reason}")
     if trainer.leads and trainer.history:
         plot(trainer.history, trainer.validation.centroid_psnr, out / "curve.png")
     return trainer.history
