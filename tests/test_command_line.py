@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_photo
+from PIL import Image
 from test_images import BROKEN
 
 from cst import CST, Tokens, __main__
@@ -186,6 +187,17 @@ def test_an_output_that_can_not_be_written_is_refused(out, refused, photos, tmp_
     (tmp_path / "file.txt").write_text("not a folder")
     out = out.format(here=tmp_path)
     assert str(Path(out).parent) in refused("reconstruct", photos / "photo-00.png", out)
+
+
+def test_a_disk_that_fills_up_leaves_the_old_output(refused, photos, tmp_path, monkeypatch):
+    def half(picture, path, format):
+        Path(path).write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "out.png").write_text("old")
+    monkeypatch.setattr(Image.Image, "save", half)
+    assert "No space left on device" in refused("reconstruct", photos / "photo-00.png", tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_text() == "old"
 
 
 @pytest.mark.parametrize(("word", "name"), [("reconstruct", "out.jpg"), ("encode", "out.png"), ("decode", "out")])
