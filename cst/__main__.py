@@ -105,6 +105,9 @@ def plan(sources: list[str], out: Path, suffixes: set[str], made: str) -> list[t
             if target in taken:
                 raise ValueError(f"'{taken[target]}' and '{source}' would both be written to '{target}'; rename one")
             taken[target] = source
+    for source, target in pairs:
+        if target.exists() and target.samefile(source):
+            raise ValueError(f"'{target}' would be written over itself; give another output path")
     for folder in {target.parent for _, target in pairs}:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ class Evaluation:
         self.counts = [np.zeros(level.size, np.int64) for level in self.tokenizer.levels]
 
     def add(self, photo: np.ndarray) -> None:
-        """Measure one (H, W, 3) uint8 photo."""
+        """Measure one (H, W, 3) uint8 photo, at least 11 pixels a side (what SSIM needs)."""
         image = Image.fromarray(photo)
         original = to_float(image)
         _, height, width = original.shape
@@ -141,12 +141,16 @@ def main(arguments: list[str] | None = None) -> None:
             sheet(tokenizer, photos).save(part, "PNG", optimize=True)
         return
     evaluation = Evaluation(find_artifact(flags.tokenizer or PRETRAINED), target=flags.target, codecs=flags.codecs)
+    small = 0
     for photo in tqdm(photos, total=len(entries), unit="photo"):
+        if min(photo.shape[:2]) < 11:
+            small += 1
+            continue
         evaluation.add(photo)
     if not evaluation.values:
-        raise ValueError(f"none of the {len(entries)} photos can be read")
+        raise ValueError(f"none of the {len(entries)} photos can be read and is at least 11 pixels a side")
     names = [level.name for level in evaluation.tokenizer.levels]
-    seen = len(entries) - len(photos.unreadable)
+    seen = len(entries) - len(photos.unreadable) - small
     text = as_markdown(evaluation.rows(), evaluation.counts, names)
     text += f"\n\n{seen} photos, shortest side {flags.size} pixels, {evaluation.nets['int8'].running_on}\n"
     flags.out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"}
+# What may be opened. Others that Pillow knows run outside programs (EPS) or are of no use for photos.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
 ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 
@@ -34,7 +36,7 @@ def load_image(source: ImageLike) -> Image.Image:
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise ValueError(f"no such file: {name}; give the path of a JPEG, PNG, WebP or other picture")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             return _flatten(image)
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture that can be read; give a JPEG, PNG, WebP or similar file") from None

@@ -82,8 +82,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path):
         self.config, self.losses, self.codebooks, self.out = config, losses, codebooks, out
         self.tokenizer = TokenizerConfig.load(codebooks)
-        table_file = self.tokenizer.check_file(codebooks, "codebooks.safetensors")
-        tables = Codebooks.load(table_file, patch=self.tokenizer.patch)
+        tables = Codebooks.of_artifact(codebooks, self.tokenizer)
         if config.preset not in PRESETS:
             raise ValueError(f"no preset '{config.preset}'; accepted: {', '.join(PRESETS)}")
         if config.size < tables.patch or config.size % tables.patch:

@@ -141,7 +141,7 @@ def test_a_bad_upload_shows_a_message_and_the_next_good_one_works(visit: Callabl
     assert fetch(page, wait_for_result(page)).size == (288, 288)
 
 
-def test_a_long_run_shows_progress_and_can_be_stopped(visit: Callable[..., Page], tmp_path: Path):
+def test_a_long_run_can_be_stopped(visit: Callable[..., Page], tmp_path: Path):
     noise = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3), dtype=np.uint8)  # the slowest there is to encode
     Image.fromarray(noise).save(tmp_path / "large.jpg")
     page = visit()
@@ -150,7 +150,6 @@ def test_a_long_run_shows_progress_and_can_be_stopped(visit: Callable[..., Page]
     detail.fill("2048")
     detail.blur()
     upload(page, tmp_path / "large.jpg")
-    expect(page.get_by_text("Finding the codes of every patch")).to_be_visible(timeout=PATIENCE)
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop").click()  # it is there from the first strip on
     expect(page.locator("#welcome")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#numbers table")).to_have_count(0)

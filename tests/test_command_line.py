@@ -291,3 +291,10 @@ def test_every_command_answers_a_missing_folder_in_one_line(module, artifact, tm
     said = capsys.readouterr()
     expected = f"error: no such file or folder: '{tmp_path}/none'; give folders of photos, zip archives or photos\n"
     assert (said.out, said.err) == ("", expected)
+
+
+def test_a_folder_is_never_written_over_itself(refused, tmp_path):
+    make_photo(0, 16, 16).save(tmp_path / "photo.png")
+    before = (tmp_path / "photo.png").read_bytes()
+    assert "written over itself" in refused("reconstruct", tmp_path, tmp_path)
+    assert (tmp_path / "photo.png").read_bytes() == before

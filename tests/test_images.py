@@ -379,3 +379,8 @@ def test_a_split_of_few_photos_is_never_empty():
     training, validation = split(entries)
     assert (len(training), len(validation)) == (2, 1)
     assert split(entries[:1]) == (entries[:1], entries[:1])
+
+
+def test_postscript_is_not_opened():
+    with pytest.raises(ValueError, match="not a picture that can be read"):
+        load_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
