@@ -23,7 +23,7 @@ from cst.metrics import psnr
 from cst.protocol import bits_per_patch
 from space.difference import FULL_SCALE, difference_map, ramp
 from space.numbers import Kept, Numbers, table
-from space.stages import join, read_photo, strips
+from space.stages import join, read_photo, reconstruct, strips
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"
@@ -281,3 +281,13 @@ def test_the_page_needs_no_training_library():
     )
     done = run("-c", code)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_progress_is_told_strip_by_strip_from_none_to_all(cst: CST, tmp_path: Path):
+    told: list[tuple[float, str]] = []
+    run = reconstruct(cst, load_image(PHOTO).resize((512, 512)), tmp_path, lambda *sign: told.append(sign))
+    for _ in run:
+        pass
+    fractions = [fraction for fraction, _ in told]
+    assert fractions[0] == 0 and fractions[-1] == 1 and fractions == sorted(fractions) and len(set(fractions)) > 3
+    assert told[0][1] == "Finding the codes of every patch" and told[-1][1] == "Painting"
