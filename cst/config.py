@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 FORMAT = "cst-tokenizer"
 VERSION = 1
@@ -86,38 +86,34 @@ class TrainConfig:
 TRAIN_SMOKE = TrainConfig(preset="tiny", steps=20, batch=2, size=64, warmup=5, validate_every=10, validate_on=2)
 
 
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """`config.json` of an artifact: what the files beside it are, and what they must be paired with."""
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """`config.json` of a folder that a model is saved in, and the checksums of the files beside it."""
 
-    levels: dict[str, int]
-    fingerprint: str
-    patch: int = 8
-    beam: int = 1
-    rendernet: RenderNetConfig | None = None
+    format: str
+    version: int
     files: dict[str, str] = field(default_factory=dict)  # file name -> sha256, checked at load
-    format: str = FORMAT
-    version: int = VERSION
 
     def save(self, folder: str | os.PathLike) -> None:
         write_json(Path(folder) / "config.json", dataclasses.asdict(self))
 
-    @classmethod
-    def load(cls, folder: str | os.PathLike) -> "TokenizerConfig":
-        """Read and check `config.json`. Raises ValueError that says what is missing, unknown or not understood."""
+    @staticmethod
+    def read(folder: str | os.PathLike, *, format: str, version: int, what: str, make: str) -> dict[str, Any]:
+        """The values of `config.json`. Raises ValueError unless it is there, readable, and of this format and version.
+
+        `what` names the kind of folder for the error, `make` the command that makes one.
+        """
         path = Path(folder) / "config.json"
         if not path.is_file():
-            raise ValueError(f"'{folder}' is not a tokenizer: it has no config.json; make one with python -m cst.fit")
+            raise ValueError(f"'{folder}' is not a {what}: it has no config.json; make one with {make}")
         try:
             values = json.loads(path.read_text())
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"'{path}' is not readable JSON ({error}); copy the artifact again") from None
-        if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (FORMAT, VERSION):
+        if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (format, version):
             seen = (values.get("format"), values.get("version")) if isinstance(values, dict) else type(values).__name__
-            raise ValueError(f"'{path}' is of format {seen}; accepted: {(FORMAT, VERSION)}")
-        if values.get("rendernet") is not None:
-            values["rendernet"] = from_dict(RenderNetConfig, values["rendernet"])
-        return from_dict(cls, values)
+            raise ValueError(f"'{path}' is of format {seen}; accepted: {(format, version)}")
+        return values
 
     def check_file(self, folder: str | os.PathLike, name: str) -> Path:
         """The path of one file of the artifact, its checksum verified. Raises ValueError if missing or altered."""
@@ -128,10 +124,31 @@ class TokenizerConfig:
             raise ValueError(f"'{path}' is damaged: its checksum is not the one in config.json; copy it again")
         return path
 
-    def with_files(self, folder: str | os.PathLike, *names: str) -> "TokenizerConfig":
+    def with_files(self, folder: str | os.PathLike, *names: str) -> Self:
         """The same configuration, with the checksums of these files as they now lie in `folder`."""
         sums = {name: sha256(Path(folder) / name) for name in names}
         return dataclasses.replace(self, files={**self.files, **sums})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig(Artifact):
+    """A tokenizer's folder: what the files are, and what they must be paired with."""
+
+    levels: dict[str, int]
+    fingerprint: str
+    patch: int = 8
+    beam: int = 1
+    rendernet: RenderNetConfig | None = None
+    format: str = FORMAT
+    version: int = VERSION
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "TokenizerConfig":
+        """Read and check `config.json`. Raises ValueError that says what is missing, unknown or not understood."""
+        values = cls.read(folder, format=FORMAT, version=VERSION, what="tokenizer", make="python -m cst.fit")
+        if values.get("rendernet") is not None:
+            values["rendernet"] = from_dict(RenderNetConfig, values["rendernet"])
+        return from_dict(cls, values)
 
 
 def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:

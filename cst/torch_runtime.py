@@ -31,6 +31,12 @@ class TorchEncoder:
         codes = torch.cat([self._encode(part, beam) for part in patches.split(max(1, 4096 // beam))])  # (N, 3)
         return codes.T.reshape(3, b, height // self.patch, width // self.patch).transpose(0, 1)
 
+    @torch.no_grad()
+    def colors(self, images: torch.Tensor) -> torch.Tensor:
+        """The first level alone, nearly for nothing: (B, 3, H, W) float32 in [0, 1] -> (B, 1, h, w) int64."""
+        means = F.avg_pool2d(images, self.patch).movedim(1, -1)  # (B, h, w, 3)
+        return self._scores(means.flatten(0, 2), 0).argmax(1).reshape(len(images), 1, *means.shape[1:3])
+
     def _encode(self, patches: torch.Tensor, beam: int) -> torch.Tensor:
         """(n, 192) -> (n, 3) int64."""
         channels = patches.reshape(len(patches), 3, -1)

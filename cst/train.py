@@ -197,7 +197,8 @@ def train(config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: l
     """Train to `out`, resuming what is there; returns the history of validations."""
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, losses, codebooks=codebooks, images=images, out=out)
-    write_json(out / "training.json", {"train": dataclasses.asdict(config), "losses": dataclasses.asdict(losses)})
+    if trainer.leads:
+        write_json(out / "training.json", {"train": dataclasses.asdict(config), "losses": dataclasses.asdict(losses)})
     saved, running = time.monotonic(), None
     bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.leads, unit="step", mininterval=5)
     for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):

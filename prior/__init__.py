@@ -1,1 +1,1 @@
-"""Models that write tokens: p(color, shape, texture)."""
+"""Priors: models that write color, shape and texture tokens."""

@@ -1,0 +1,126 @@
+"""Every setting of the priors, and the folder one is saved in."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cst.config import Artifact, from_dict
+from cst.protocol import Level
+
+FORMAT = "cst-prior"
+VERSION = 1
+PRETRAINED = Path(__file__).parent / "pretrained"  # a folder a prior: gpt, pixelcnn
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Sizes of the GPT: a transformer a level, `layers[i]` deep."""
+
+    width: int = 256
+    hidden: int = 704  # of the gated feed-forward layers
+    heads: int = 4
+    layers: tuple[int, ...] = (8, 4, 4)
+    embedding: int = 64  # of one token in the stem's windows
+    window: int = 7  # side of the window on the level being written, up and left
+    context: int = 5  # side of the windows on the levels below it
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class PixelCNNConfig:
+    """Sizes of the PixelCNN; `gated` as van den Oord et al. (2016b), else the simple masked variant of (2016a)."""
+
+    width: int = 160
+    blocks: int = 8
+    kernel: int = 5  # of the blocks; the first layer is 7x7
+    gated: bool = True
+    dropout: float = 0.1
+
+
+ModelConfig = GPTConfig | PixelCNNConfig
+KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
+PRESETS: dict[str, ModelConfig] = {
+    "tiny": GPTConfig(width=64, hidden=128, heads=2, layers=(2, 1, 1), embedding=32, window=5, context=3, dropout=0.0),
+    "small": GPTConfig(),  # 19M
+    "base": GPTConfig(width=512, hidden=1408, heads=8, layers=(8, 4, 4)),
+    "large": GPTConfig(width=768, hidden=2048, heads=12, layers=(12, 6, 6)),
+    "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3),
+    "pixelcnn": PixelCNNConfig(),
+    "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a prior is trained; `batch` pictures a step, shared among the processes."""
+
+    preset: str = "small"
+    size: int = 128  # side of a picture, pixels
+    steps: int = 4000
+    batch: int = 32
+    detail_share: float = 0.3  # share of a batch whose levels after the first are learned too (GPT): color wants most
+    beam: int = 1  # shapes tried in encoding; greedy tokens are the most predictable
+    least: float = 0.6  # a crop's side at least, of the photo's shorter side
+    label_dropout: float = 0.1  # share of the pictures shown without their class
+    learning_rate: float = 1e-3
+    final_rate: float = 0.02  # of the learning rate, at the end of the cosine
+    warmup: int = 200  # steps
+    weight_decay: float = 0.05
+    clip: float = 1.0  # largest norm of the gradient
+    ema: float = 0.998
+    precision: str = "auto"  # auto, bf16 or no
+    validate_every: int = 250  # steps
+    patience: int = 4  # validations without a gain, after which a level is left as it was best
+    checkpoint_minutes: float = 4.0
+    seed: int = 0
+
+
+TRAIN_SMOKE = TrainConfig(
+    preset="tiny", size=64, steps=20, batch=4, warmup=5, validate_every=10, learning_rate=3e-3, ema=0.9
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorConfig(Artifact):
+    """A prior's folder: the network's sizes, and the tokenizer whose tokens it writes."""
+
+    kind: str  # gpt or pixelcnn
+    model: ModelConfig
+    levels: dict[str, int]
+    fingerprint: str  # of the tokenizer
+    patch: int
+    beam: int  # with which its training photos were encoded
+    grid: tuple[int, int]  # (h, w)
+    classes: tuple[str, ...]
+    format: str = FORMAT
+    version: int = VERSION
+
+    @property
+    def vocabulary(self) -> tuple[Level, ...]:
+        return tuple(Level(name, size) for name, size in self.levels.items())
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "PriorConfig":
+        """Read and check `config.json`. Raises ValueError that says what is missing, unknown or not understood."""
+        values = cls.read(folder, format=FORMAT, version=VERSION, what="prior", make="python -m prior.train")
+        if values.get("kind") not in KINDS:
+            raise ValueError(f"'{folder}' is a prior of kind {values.get('kind')!r}; accepted: {', '.join(KINDS)}")
+        values["model"] = from_dict(KINDS[values["kind"]], values.get("model", {}))
+        return from_dict(cls, values)
+
+    def check_tokenizer(self, fingerprint: str) -> None:
+        """Raise ValueError unless the tokenizer is the one whose tokens this prior writes."""
+        if fingerprint != self.fingerprint:
+            raise ValueError(
+                f"this prior writes tokens of the tokenizer {self.fingerprint}, and this tokenizer is {fingerprint}; "
+                "take the tokenizer it was trained with, or train a prior for this one with python -m prior.train"
+            )
+
+
+def kind_of(model: ModelConfig) -> str:
+    return next(kind for kind, cls in KINDS.items() if isinstance(model, cls))
+
+
+def without_files(config: PriorConfig) -> PriorConfig:
+    return dataclasses.replace(config, files={})

@@ -1,0 +1,144 @@
+"""How many bits a prior needs for photos that it has not seen, and whether its samples are copies.
+
+python -m prior evaluate --images flowers/
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from cst.config import PRETRAINED as TOKENIZER
+from cst.config import replacing
+from cst.images import find_photos, split, to_image
+from cst.protocol import Level
+from cst.runtime import OnnxTokenizer
+from prior.config import PRETRAINED
+from prior.nearest import Index
+from prior.pipeline import Sampler
+from prior.runtime import OnnxPrior
+from prior.sheet import contact_sheet
+from prior.tokenset import TokenSet
+
+CHUNK = 32  # photos whose tokens are predicted together
+
+
+def bits_by_level(prior: OnnxPrior, photos: TokenSet) -> np.ndarray:
+    """(L,) float64: mean bits per token of every level, by the model as it is shipped."""
+    sums = np.zeros(len(prior.levels))
+    for start in tqdm(range(0, len(photos), CHUNK), unit="batch", leave=False):
+        part = slice(start, start + CHUNK)
+        sums -= prior.log_prob(photos.tokens[part].astype(np.int32), np.array(photos.labels[part])).sum((0, 2, 3))
+    return sums / math.log(2) / photos.labels.size / math.prod(prior.grid)
+
+
+def zero_order_bits(training: TokenSet, photos: TokenSet, levels: tuple[Level, ...]) -> np.ndarray:
+    """(L,) float64: mean bits per token if each code is as likely everywhere as it is among the training photos'.
+
+    One is added to every count, so that a code never seen still has a length.
+    """
+    found = []
+    for index, level in enumerate(levels):
+        counts = np.bincount(np.asarray(training.tokens[:, index]).ravel(), minlength=level.size) + 1
+        found.append(-np.log2(counts / counts.sum())[photos.tokens[:, index]].mean())
+    return np.array(found)
+
+
+def table(rows: dict[str, np.ndarray], levels: tuple[Level, ...], patch: int) -> str:
+    """Bits per token of each level, per patch and per pixel, as Markdown."""
+    lines = [
+        f"| bits | {' | '.join(level.name for level in levels)} | per patch | per pixel |",
+        f"|---|{'---:|' * (len(levels) + 2)}",
+    ]
+    for name, bits in rows.items():
+        values = " | ".join(f"{value:.2f}" for value in [*bits, bits.sum()])
+        lines.append(f"| {name} | {values} | {bits.sum() / patch**2:.3f} |")
+    return "\n".join(lines)
+
+
+def nearest_sheet(
+    sampler: Sampler, training: TokenSet, held_out: TokenSet, *, count: int, seed: int, path: Path
+) -> str:
+    """Save samples beside the training photos nearest to them; say how near, and how near held-out photos are."""
+    index = Index(training, sampler.tokenizer.codebooks)
+    chosen = np.random.default_rng(seed).permutation(len(sampler.classes))[:count]
+    tokens = []
+    for number, label in enumerate(tqdm(chosen, unit="sample", leave=False)):
+        *_, done = sampler.sample(sampler.classes[label], count=1, seed=seed + number)
+        tokens.append(done.tokens[0])
+    samples = np.stack(tokens)
+    ours, theirs = index.find(samples), index.find(np.asarray(held_out.tokens[:256], np.int32))
+
+    def pictures(codes: np.ndarray) -> list:
+        return [to_image(picture) for picture in sampler.tokenizer.decode(np.asarray(codes, np.int32))]
+
+    rows = [
+        ("sample", pictures(samples)),
+        ("nearest by tokens", pictures(training.tokens[ours.by_tokens])),
+        ("nearest by pixels", pictures(training.tokens[ours.by_pixels])),
+    ]
+    with replacing(path) as part:
+        contact_sheet(rows, side=sampler.size[0]).save(part, "PNG")
+    return (
+        f"nearest training photo, mean (closest) over {len(samples)} samples: "
+        f"{ours.agreement.mean():.1%} ({ours.agreement.max():.1%}) of the tokens equal, "
+        f"{ours.distance.mean():.3f} ({ours.distance.min():.3f}) apart in pixels; of {len(theirs.distance)} held-out "
+        f"photos: {theirs.agreement.mean():.1%} ({theirs.agreement.max():.1%}), "
+        f"{theirs.distance.mean():.3f} ({theirs.distance.min():.3f}). See {path}"
+    )
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="a folder a class, or zips of them")
+    parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="folder of the tokenizer; default: packaged")
+    parser.add_argument(
+        "--prior", type=Path, nargs="+", metavar="DIR", help="folders of priors; default: both that are packaged"
+    )
+    parser.add_argument("--limit", type=int, help="at most this many held-out photos")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the photos' tokens here for the next time")
+    parser.add_argument("--nearest", action="store_true", help="instead, search the training photos nearest to samples")
+    parser.add_argument("--count", type=int, default=8, help="samples of each prior, for --nearest (default 8)")
+    parser.add_argument("--seed", type=int, default=0, help="of the samples, for --nearest (default 0)")
+    parser.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="folder of the sheets of --nearest")
+
+
+def evaluate(flags: argparse.Namespace) -> str:
+    """The report that `python -m prior evaluate` prints."""
+    if (flags.limit is not None and flags.limit < 1) or flags.count < 1:
+        raise ValueError(f"a limit of {flags.limit}, {flags.count} samples; accepted: at least 1")
+    tokenizer = OnnxTokenizer(flags.tokenizer)
+    folders = flags.prior or [PRETRAINED / "gpt", PRETRAINED / "pixelcnn"]
+    priors = {folder.resolve().name: OnnxPrior(folder, fingerprint=tokenizer.config.fingerprint) for folder in folders}
+    first = next(iter(priors.values())).config
+    entries, held_out = split(find_photos(flags.images))
+    sets = {}
+    for name, photos in (("training", entries), ("held-out", held_out[: flags.limit])):
+        sets[name] = TokenSet.of(photos, first, tokenizer.codebooks, cache=flags.cache and flags.cache / name)
+    if flags.nearest:
+        flags.out.mkdir(parents=True, exist_ok=True)
+        said = [
+            f"{name}: "
+            + nearest_sheet(
+                Sampler(tokenizer, prior),
+                sets["training"],
+                sets["held-out"],
+                count=flags.count,
+                seed=flags.seed,
+                path=flags.out / f"nearest-{name}.png",
+            )
+            for name, prior in priors.items()
+        ]
+        return "\n".join(said)
+    for name, prior in priors.items():
+        if (prior.grid, prior.config.beam, prior.classes) != (first.grid, first.beam, first.classes):
+            raise ValueError(f"'{name}' was trained on other classes, sizes or a beam; evaluate it in a run of its own")
+    rows = {
+        "fixed length": np.log2([level.size for level in first.vocabulary]),
+        "zero-order entropy": zero_order_bits(sets["training"], sets["held-out"], first.vocabulary),
+    }
+    rows |= {name: bits_by_level(prior, sets["held-out"]) for name, prior in priors.items()}
+    size = first.grid[1] * first.patch, first.grid[0] * first.patch
+    note = f"({len(sets['held-out'])} held-out photos, the middle square at {size[0]}x{size[1]} pixels)"
+    return f"{table(rows, first.vocabulary, first.patch)}\n\n{note}"

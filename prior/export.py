@@ -1,0 +1,212 @@
+"""Export a prior to ONNX step graphs that share one float16 copy of the weights, and report what that changes.
+
+python -m prior.export --prior runs/gpt
+"""
+
+import argparse
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from cst.command import run
+from cst.config import replacing
+from cst.export import tensor_places
+from prior.config import PriorConfig
+from prior.gpt import GPT, LevelGPT
+from prior.pixelcnn import GatedTrunk, PixelCNN
+from prior.runtime import OnnxPrior, gpt_graph, head_graph
+from prior.torch_runtime import WEIGHTS, TorchPrior, load_prior
+
+OPSET = 20
+B, P = torch.export.Dim("B", min=1), torch.export.Dim("P", min=1)
+Graph = tuple[nn.Module, dict[str, Any], list[str], dict[str, Any]]  # module, inputs, outputs, which sizes vary
+
+
+class StepGraph(nn.Module):
+    """`LevelGPT.step` with inputs and outputs one after another."""
+
+    def __init__(self, stack: LevelGPT):
+        super().__init__()
+        self.stack = stack
+
+    def forward(self, near: list, position: Tensor, label: Tensor, keys: list, values: list) -> tuple[Tensor, ...]:
+        scores, new_keys, new_values = self.stack.step(near, position, label, keys, values)
+        return scores, *new_keys, *new_values
+
+
+class RowsGraph(nn.Module):
+    """What the rows above the last one say of it: the costly part of the PixelCNN, once a row."""
+
+    def __init__(self, net: PixelCNN):
+        super().__init__()
+        self.net = net
+
+    def forward(self, tokens: Tensor, label: Tensor) -> tuple[Tensor, ...]:
+        downs = self.net.trunk.look_up(self.net.embed(tokens), label)
+        return tuple(down[:, :, -1:] for down in downs)
+
+
+class PlaceGraph(nn.Module):
+    """What all patches before one say, given what the rows above say: (B, D)."""
+
+    def __init__(self, net: PixelCNN):
+        super().__init__()
+        self.net = net
+
+    def forward(self, tokens: Tensor, row: Tensor, column: Tensor, label: Tensor, downs: list) -> Tensor:
+        along = self.net.trunk.look_back(self.net.embed(tokens, row), downs, label)  # (B, D, 1, w)
+        return along[:, :, 0].index_select(2, column[None])[:, :, 0]
+
+
+class HeadGraph(nn.Module):
+    """The log-probabilities of one level's token of a patch: (B, V)."""
+
+    def __init__(self, net: PixelCNN, level: int):
+        super().__init__()
+        self.net, self.level = net, level
+
+    def forward(self, hidden: Tensor, codes: Tensor) -> Tensor:
+        return self.net.logits(hidden, codes, self.level).log_softmax(-1)
+
+
+def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
+    """(file name, graph) of each level."""
+    config = net.config
+    heads, size, room = config.heads, config.width // config.heads, 8
+    for index, stack in enumerate(net.stacks):
+        layers = range(config.layers[index])
+        inputs = {
+            "near": [torch.zeros(2, len(window), dtype=torch.int64) for window in stack.stem.windows],
+            "position": torch.tensor(3),
+            "label": torch.zeros(2, dtype=torch.int64),
+            "keys": [torch.zeros(2, heads, size, room) for _ in layers],
+            "values": [torch.zeros(2, heads, room, size) for _ in layers],
+        }
+        varying = {
+            "near": [{0: B} for _ in inputs["near"]],
+            "position": None,
+            "label": {0: B},
+            "keys": [{0: B, 3: P} for _ in layers],
+            "values": [{0: B, 2: P} for _ in layers],
+        }
+        outputs = ["scores", *(f"new_keys_{i}" for i in layers), *(f"new_values_{i}" for i in layers)]
+        yield gpt_graph(net.levels[index].name), (StepGraph(stack), inputs, outputs, varying)
+
+
+def pixelcnn_graphs(net: PixelCNN) -> Iterator[tuple[str, Graph]]:
+    """(file name, graph): the rows above, a place, and a head a level. Raises ValueError for the simple variant."""
+    if not isinstance(net.trunk, GatedTrunk):
+        raise ValueError("only the gated PixelCNN has a step graph; the simple variant samples on torch")
+    width, columns, levels = net.config.width, net.grid[1], len(net.levels)
+    tokens, label = torch.zeros(2, levels, 3, columns, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    height = torch.export.Dim("h", min=1)
+    blocks = range(len(net.trunk.blocks))
+    names = [f"downs_{i}" for i in blocks]
+    yield (
+        "rows.onnx",
+        (RowsGraph(net), {"tokens": tokens, "label": label}, names, {"tokens": {0: B, 2: height}, "label": {0: B}}),
+    )
+    downs = [torch.zeros(2, 2 * width, 1, columns) for _ in blocks]
+    inputs = {"tokens": tokens[:, :, :1], "row": torch.tensor(1), "column": torch.tensor(2), "label": label}
+    varying = {"tokens": {0: B}, "row": None, "column": None, "label": {0: B}, "downs": [{0: B} for _ in downs]}
+    yield "place.onnx", (PlaceGraph(net), {**inputs, "downs": downs}, ["hidden"], varying)
+    for index, level in enumerate(net.levels):
+        inputs = {"hidden": torch.zeros(2, width), "codes": torch.zeros(2, levels, dtype=torch.int64)}
+        yield head_graph(level.name), (HeadGraph(net, index), inputs, ["scores"], {name: {0: B} for name in inputs})
+
+
+def to_onnx(graph: Graph) -> onnx.ModelProto:
+    """One ONNX graph, its weights still inside and under their own names."""
+    module, inputs, outputs, varying = graph
+    names = []
+    for name, value in inputs.items():
+        names += [f"{name}_{i}" for i in range(len(value))] if isinstance(value, list) else [name]
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            verbose=False,
+            optimize=False,  # it would rename what it folds; onnxruntime folds the same when it loads
+            opset_version=OPSET,
+            input_names=names,
+            output_names=outputs,
+            dynamic_shapes=tuple(varying.values()),
+        )
+    model = program.model_proto
+    for holder in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
+        del holder.metadata_props[:]  # where each node came from in the exporting machine's source files
+        holder.doc_string = ""
+    return model
+
+
+def share_weights(model: onnx.ModelProto, stored: dict[str, tuple[list[int], int, int]], prefix: str) -> None:
+    """Let the graph read its weights from `WEIGHTS`, as float16 cast up when it is loaded; one copy on disk for all.
+
+    stored: see `tensor_places`. prefix: replaces the wrapper's name in the names of the weights.
+    """
+    casts = []
+    for item in model.graph.initializer:
+        name = prefix + item.name.split(".", 1)[-1]
+        if name not in stored:
+            assert len(item.raw_data) < 100_000, item.name
+            continue
+        shape, start, length = stored[name]
+        assert list(item.dims) == shape, name
+        casts.append(helper.make_node("Cast", [f"{item.name}_half"], [item.name], to=TensorProto.FLOAT))
+        item.CopyFrom(TensorProto(name=f"{item.name}_half", data_type=TensorProto.FLOAT16, dims=shape))
+        item.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": WEIGHTS, "offset": start, "length": length}.items():
+            item.external_data.add(key=key, value=str(value))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def export(folder: Path) -> list[str]:
+    """Write the graphs of a prior beside its weights, and their checksums to `config.json`; returns their names."""
+    net, config = load_prior(folder)
+    stored = tensor_places(folder / WEIGHTS)
+    names = []
+    for name, graph in gpt_graphs(net) if isinstance(net, GPT) else pixelcnn_graphs(net):
+        model = to_onnx(graph)
+        prefix = f"stacks.{len(names)}." if isinstance(net, GPT) else ""
+        share_weights(model, stored, prefix)
+        with replacing(folder / name) as part:
+            onnx.save(model, part)
+        names.append(name)
+    config.with_files(folder, *names).save(folder)
+    return names
+
+
+def parity(folder: Path, pictures: int = 2, seed: int = 0) -> str:
+    """The largest difference in log-probability between onnxruntime and torch, on random tokens."""
+    config = PriorConfig.load(folder)
+    rng = np.random.default_rng(seed)
+    tokens = np.stack([rng.integers(level.size, size=(pictures, *config.grid)) for level in config.vocabulary], 1)
+    label = rng.integers(len(config.classes) + 1, size=pictures)
+    ours, theirs = OnnxPrior(folder).log_prob(tokens, label), TorchPrior.load(folder).log_prob(tokens, label)
+    return f"onnxruntime against torch: largest difference {np.abs(ours - theirs).max():.2g} in log-probability"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m prior.export", description=__doc__.splitlines()[0])
+    parser.add_argument("--prior", type=Path, required=True, help="folder made by python -m prior.train")
+    flags = parser.parse_args(arguments)
+    for name in export(flags.prior):
+        print(f"{flags.prior / name}: {(flags.prior / name).stat().st_size / 1e3:.0f} kB")
+    print(parity(flags.prior))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,103 @@
+"""Sampling, the same for every prior: known tokens stay, the others are drawn one after another."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from prior.protocol import LevelSettings, Settings, Step, Writer
+
+
+def sample(
+    writer: Writer, known: np.ndarray, mask: np.ndarray, label: np.ndarray, settings: Settings, seed: int
+) -> Iterator[Step]:
+    """Write new tokens where `mask` is False, and keep those of `known` where it is True; see `Prior.sample`.
+
+    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every token. Raises
+    ValueError, before the first step, for arguments that don't fit the model.
+    """
+    check(writer, known, mask, label)
+    if len(settings.levels) != len(writer.levels):
+        raise ValueError(f"settings for {len(settings.levels)} levels; accepted: {len(writer.levels)}, one a level")
+    tokens, final = np.where(mask, known, 0).astype(np.int32), mask.copy()
+    label = label.astype(np.int64)
+    b = len(tokens)
+    # A random number for every token, drawn ahead: what is known doesn't shift the rest.
+    chance = np.stack([np.random.default_rng([seed, i]).random(tokens.shape[1:]) for i in range(b)])
+    guided = settings.guidance != 1 and (label != len(writer.classes)).any()
+    plan = writer.plan(mask)
+    writing = writer.start(2 * b if guided else b)
+    bits = np.zeros((b, len(writer.levels)))
+    for done, (level, position) in enumerate(plan, 1):
+        row, column = divmod(position, tokens.shape[3])
+        if guided:
+            both = writing.predict(
+                level, position, np.concatenate([tokens, tokens]), np.append(label, np.full(b, len(writer.classes)))
+            )
+            own, free = both[:b], both[b:]
+            scores = free + settings.guidance * (own - free)
+        else:
+            own = scores = writing.predict(level, position, tokens, label)
+        new = ~mask[:, level, row, column]
+        if new.any():
+            drawn = draw(truncate(scores, settings.levels[level]), chance[:, level, row, column])
+            tokens[new, level, row, column] = drawn[new]
+            final[new, level, row, column] = True
+            bits[new, level] -= own[new, drawn[new]] / math.log(2)
+        yield Step(tokens.copy(), final.copy(), done, len(plan), level, bits.copy())
+
+
+def log_prob(writer: Writer, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, one after another."""
+    mask = np.zeros(tokens.shape, bool)
+    check(writer, tokens, mask | True, label)
+    tokens, label = tokens.astype(np.int32), label.astype(np.int64)
+    writing = writer.start(len(tokens))
+    found = np.empty(tokens.shape, np.float32)
+    for level, position in writer.plan(mask):
+        row, column = divmod(position, tokens.shape[3])
+        scores = writing.predict(level, position, tokens, label)
+        found[:, level, row, column] = np.take_along_axis(scores, tokens[:, level, row, column, None], 1)[:, 0]
+    return found
+
+
+def truncate(scores: np.ndarray, settings: LevelSettings) -> np.ndarray:
+    """(B, V) log-probabilities, in any scale -> (B, V) float64 probabilities after temperature, top-k, top-p, min-p."""
+    p = np.exp((scores - scores.max(1, keepdims=True)).astype(np.float64) / settings.temperature)  # the likeliest: 1
+    if 0 < settings.top_k < p.shape[1]:
+        least = np.partition(p, -settings.top_k, axis=1)[:, -settings.top_k, None]
+        p[p < least] = 0
+    if settings.top_p < 1:
+        order = np.argsort(-p, axis=1, kind="stable")
+        ranked = np.take_along_axis(p, order, 1)
+        before = np.cumsum(ranked, 1) - ranked  # of all that are likelier
+        ranked[before >= settings.top_p * ranked.sum(1, keepdims=True)] = 0
+        np.put_along_axis(p, order, ranked, 1)
+    p[p < settings.min_p] = 0
+    return p / p.sum(1, keepdims=True)
+
+
+def draw(p: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """(B, V) probabilities, (B,) in [0, 1) -> (B,) int64: where the cumulative distribution passes each chance."""
+    total = np.cumsum(p, 1)
+    return (total > chance[:, None] * total[:, -1:]).argmax(1)
+
+
+def check(writer: Writer, known: np.ndarray, mask: np.ndarray, label: np.ndarray) -> None:
+    """Raise ValueError unless tokens, of which those where `mask` is True count, and classes fit the model."""
+    wanted = (len(writer.levels), *writer.grid)
+    if known.ndim != 4 or known.shape[1:] != wanted or len(known) < 1 or not np.issubdtype(known.dtype, np.integer):
+        raise ValueError(
+            f"tokens are {known.dtype} {known.shape}; accepted: integers (B, {', '.join(map(str, wanted))})"
+        )
+    if mask.shape != known.shape or mask.dtype != bool:
+        raise ValueError(f"the mask is {mask.dtype} {mask.shape}; accepted: bool {known.shape}, as the tokens")
+    for index, level in enumerate(writer.levels):
+        codes = known[:, index][mask[:, index]]
+        if codes.size and not 0 <= codes.min() <= codes.max() < level.size:
+            raise ValueError(f"{level.name} codes span {codes.min()} to {codes.max()}; accepted: 0 to {level.size - 1}")
+    most = len(writer.classes)
+    if label.shape != known.shape[:1] or not np.issubdtype(label.dtype, np.integer):
+        raise ValueError(f"classes are {label.dtype} {label.shape}; accepted: integers ({len(known)},), one a picture")
+    if not 0 <= label.min() <= label.max() <= most:
+        raise ValueError(f"classes span {label.min()} to {label.max()}; accepted: 0 to {most - 1}, or {most} for none")

@@ -1,0 +1,34 @@
+"""The square of tokens around a position that a network may see."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+class Window:
+    """Offsets (row, column) around a position: all of a `side` x `side` square, or those before it in raster order."""
+
+    def __init__(self, side: int, *, causal: bool):
+        self.reach = side // 2
+        square = [(r, c) for r in range(-self.reach, self.reach + 1) for c in range(-self.reach, self.reach + 1)]
+        self.offsets = [place for place in square if not causal or place < (0, 0)]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def shifts(self, padded: Any) -> Iterator[Any]:
+        """(B, h + 2 reach, w + 2 reach, E) array or tensor -> for each offset, (B, h, w, E): what stands there."""
+        h, w = (side - 2 * self.reach for side in padded.shape[1:3])
+        for row, column in self.offsets:
+            yield padded[:, self.reach + row : self.reach + row + h, self.reach + column : self.reach + column + w]
+
+    def at(self, tokens: np.ndarray, position: int, outside: int) -> np.ndarray:
+        """(B, h, w) integers and a position in raster order -> (B, len(self)) int64; `outside` beyond the border."""
+        b, h, w = tokens.shape
+        row, column = divmod(position, w)
+        found = np.full((b, len(self)), outside, np.int64)
+        for index, (down, right) in enumerate(self.offsets):
+            if 0 <= row + down < h and 0 <= column + right < w:
+                found[:, index] = tokens[:, row + down, column + right]
+        return found
