@@ -70,7 +70,12 @@ def plot(history: list[dict], centroid_psnr: float, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def supports_bf16(device: torch.device) -> bool:
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to train in bfloat16: "bf16", "no", or "auto" for where the device computes in it."""
+    if precision not in ("auto", "bf16", "no"):
+        raise ValueError(f"no precision '{precision}'; accepted: auto, bf16, no")
+    if precision != "auto":
+        return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu.get_capabilities().get("avx512_bf16", False)
@@ -90,7 +95,7 @@ class Trainer:
         training, held_out = split(find_photos(images))
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        bf16 = config.precision == "bf16" or (config.precision == "auto" and supports_bf16(device))
+        bf16 = use_bf16(config.precision, device)
         self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=device.type == "cpu")
         self.device, self.leads = self.accelerator.device, self.accelerator.is_main_process
         self.encoder = TorchEncoder(tables, self.device)

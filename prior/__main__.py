@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from cst.command import run
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(evaluate.evaluate(flags))
     elif flags.command == "benchmark":
         print(benchmark.measure(flags))
+    elif flags.command == "sheet":
+        compare(flags)
     elif flags.command == "classes":
         print("\n".join(open_sampler(flags).classes))
     else:
@@ -50,6 +53,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         said = "one for all levels, or one each (default: the model's)"
         command.add_argument(f"--{flag}", type=kind, nargs="+", metavar="X", help=said)
     command.add_argument("--guidance", type=float, help="how much the class counts (default: the model's)")
+    command = commands.add_parser("sheet", help="samples of several classes by both models, side by side")
+    command.add_argument("--class", dest="names", nargs="+", required=True, metavar="NAME", help="kinds of picture")
+    command.add_argument("--count", type=int, default=4, help="pictures of each kind by each model (default 4)")
+    command.add_argument("--seed", type=int, default=0, help="default 0")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a path that ends in .png")
+    command.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
     commands.add_parser("classes", help="the kinds of picture a model knows", parents=[shared])
     evaluate.add_flags(commands.add_parser("evaluate", help="bits per token on held-out photos; or --nearest"))
     benchmark.add_flags(commands.add_parser("benchmark", help="speed of sampling, against transformers' generate()"))
@@ -95,8 +104,9 @@ def draw(flags: argparse.Namespace) -> None:
     pictures, bits = [], []
     for first in range(0, flags.count, MOST):
         count = min(MOST, flags.count - first)
-        # Every batch has a seed of its own.
-        steps = sampler.sample(name, count=count, seed=flags.seed + first, settings=chosen)
+        # Every batch after the first has a seed of its own, far from those that a person would give.
+        seed = int(np.random.SeedSequence([flags.seed, first]).generate_state(1)[0]) if first else flags.seed
+        steps = sampler.sample(name, count=count, seed=seed, settings=chosen)
         bar = tqdm(steps, total=len(sampler.prior.levels) * sampler.prior.grid[0] * sampler.prior.grid[1], unit="token")
         for step in bar:
             bar.set_description(sampler.prior.levels[step.level].name, refresh=False)
@@ -116,6 +126,29 @@ def draw(flags: argparse.Namespace) -> None:
         f"{len(pictures)} pictures of {sampler.size[0]}x{sampler.size[1]} in '{flags.out}' "
         f"({sum(bits) / len(bits) / patches:.1f} bits a patch; at a fixed length {sampler.fixed_bits() / patches:.0f})"
     )
+
+
+def compare(flags: argparse.Namespace) -> None:
+    """A row a class: the first samples of a seed by each packaged model, none left out."""
+    if flags.out.suffix.lower() != ".png":
+        raise ValueError(f"'{flags.out}' is not a name to write to; accepted: a path that ends in .png")
+    tokenizer = OnnxTokenizer(threads=flags.threads)
+    samplers = [Sampler.from_pretrained(kind, tokenizer=tokenizer, threads=flags.threads) for kind in DEFAULTS]
+    names = [samplers[0].classes[samplers[0].label(name)] for name in flags.names]
+    rows = []
+    for name in tqdm(names, unit="class"):
+        pictures = []
+        for sampler in samplers:
+            *_, done = sampler.sample(name, count=flags.count, seed=flags.seed)
+            pictures += sampler.paint(done)
+        rows.append((name, pictures))
+    temperatures = ", ".join(f"{level.temperature:g} (top-p {level.top_p:g})" for level in samplers[0].defaults.levels)
+    caption = (
+        f"left: GPT, right: PixelCNN; seed {flags.seed}, the first {flags.count} of each; temperature {temperatures}; "
+        f"guidance {samplers[0].defaults.guidance:g}"
+    )
+    with replacing(flags.out) as part:
+        contact_sheet(rows, side=samplers[0].size[1], caption=caption).save(part, "PNG")
 
 
 if __name__ == "__main__":

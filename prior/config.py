@@ -1,6 +1,5 @@
 """Every setting of the priors, and the folder one is saved in."""
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +56,13 @@ class TrainConfig:
 
     preset: str = "small"
     size: int = 128  # side of a picture, pixels
-    steps: int = 4000
-    batch: int = 32
-    detail_share: float = 0.3  # share of a batch whose levels after the first are learned too (GPT): color wants most
+    steps: int = 2600
+    batch: int = 24
+    detail_share: float = 0.33  # share of a batch whose levels after the first are learned too (GPT): color wants most
     beam: int = 1  # shapes tried in encoding; greedy tokens are the most predictable
     least: float = 0.6  # a crop's side at least, of the photo's shorter side
     label_dropout: float = 0.1  # share of the pictures shown without their class
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.2e-3
     final_rate: float = 0.02  # of the learning rate, at the end of the cosine
     warmup: int = 200  # steps
     weight_decay: float = 0.05
@@ -120,7 +119,3 @@ class PriorConfig(Artifact):
 
 def kind_of(model: ModelConfig) -> str:
     return next(kind for kind, cls in KINDS.items() if isinstance(model, cls))
-
-
-def without_files(config: PriorConfig) -> PriorConfig:
-    return dataclasses.replace(config, files={})

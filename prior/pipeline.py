@@ -18,7 +18,8 @@ from prior.protocol import LevelSettings, Settings, Step
 from prior.runtime import OnnxPrior
 
 # By kind of prior: found by looking at samples of the shipped weights.
-GOOD = Settings((LevelSettings(0.95, top_p=0.98), LevelSettings(0.9, top_p=0.95), LevelSettings(0.9, top_p=0.95)), 2.0)
+DETAIL = LevelSettings(0.95, top_p=0.98)
+GOOD = Settings((LevelSettings(0.95, top_p=0.97), DETAIL, DETAIL), guidance=2.5)
 DEFAULTS = {"gpt": GOOD, "pixelcnn": GOOD}
 MOST = 16  # pictures at once
 

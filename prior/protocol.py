@@ -40,8 +40,9 @@ class LevelSettings:
 class Settings:
     """How a picture is drawn: each level's own settings, coarse to fine, and the guidance scale.
 
-    guidance: 1 is the class-conditional model itself; above, what the class makes likelier counts for more
-    (classifier-free guidance, Ho and Salimans, 2022); 0 ignores the class.
+    guidance: of the first level, where the class shows most. 1 is the class-conditional model itself; above, what the
+    class makes likelier counts for more (classifier-free guidance, Ho and Salimans, 2022); 0 ignores the class. The
+    finer levels are drawn by the class-conditional model as it is: guided, they lose their grain.
     """
 
     levels: tuple[LevelSettings, ...] = (LevelSettings(), LevelSettings(), LevelSettings())
@@ -106,8 +107,8 @@ class Writer(Protocol):
         """(B, L, h, w) bool of what is known -> the (level, position) pairs to predict, in order."""
         ...
 
-    def start(self, batch: int) -> "Writing":
-        """Begin `batch` pictures."""
+    def start(self) -> "Writing":
+        """Begin some pictures."""
         ...
 
 
@@ -118,6 +119,6 @@ class Writing(Protocol):
         """The natural-log distribution of one token, from all that come before it in the plan.
 
         level: index. position: in raster order. tokens: (B, L, h, w) int32, right up to there. label: (B,) int64.
-        Returns (B, V) float32.
+        Returns (B, V) float32. A finer level may be asked for the first few of the pictures alone.
         """
         ...

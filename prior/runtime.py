@@ -39,6 +39,8 @@ class OnnxPrior:
         self.levels, self.grid, self.classes = self.config.vocabulary, self.config.grid, self.config.classes
         self.config.check_file(folder, "model.safetensors")  # holds the weights of the graphs
         names = [level.name for level in self.levels]
+        if isinstance(self.config.model, PixelCNNConfig) and not self.config.model.gated:
+            raise ValueError(f"'{folder}' is a simple PixelCNN, which samples on torch alone; take a gated one here")
         if isinstance(self.config.model, GPTConfig):
             self.sessions = [self._open(gpt_graph(name), threads) for name in names]
         else:
@@ -70,12 +72,12 @@ class OnnxPrior:
         """See `Writer.plan`."""
         return plan_by_level(mask) if isinstance(self.config.model, GPTConfig) else plan_by_patch(mask)
 
-    def start(self, batch: int) -> GPTWriting | PixelCNNWriting:
+    def start(self) -> GPTWriting | PixelCNNWriting:
         """See `Writer.start`."""
         model = self.config.model
         if isinstance(model, GPTConfig):
             zeros = lambda shape: np.zeros(shape, np.float32)  # noqa: E731
-            return GPTWriting(model, self.levels, batch, zeros=zeros, step=self._step)
+            return GPTWriting(model, self.levels, zeros=zeros, step=self._step)
         return PixelCNNWriting(look=RowByRow(*self.sessions[:2], model), head=self._head)
 
     def _step(
@@ -104,14 +106,15 @@ class RowByRow:
 
     def __init__(self, rows: onnxruntime.InferenceSession, place: onnxruntime.InferenceSession, config: PixelCNNConfig):
         self._rows, self._place, self._names = rows, place, [f"downs_{i}" for i in range(config.blocks + 1)]
-        self._row, self._downs = -1, {}
+        self._row, self._count, self._downs = -1, 0, {}
 
     def __call__(self, tokens: np.ndarray, position: int, label: np.ndarray) -> np.ndarray:
         """(B, L, h, w) int32, raster position, (B,) int64 -> (B, D) float32."""
         row, column = divmod(position, tokens.shape[3])
         tokens = tokens[:, :, : row + 1].astype(np.int64)
-        if row != self._row:
+        if row != self._row or len(tokens) > self._count:
             found = self._rows.run(self._names, {"tokens": tokens, "label": label})
-            self._row, self._downs = row, dict(zip(self._names, found, strict=True))
+            self._row, self._count, self._downs = row, len(tokens), dict(zip(self._names, found, strict=True))
+        downs = {name: down[: len(tokens)] for name, down in self._downs.items()}
         place = {"row": np.array(row), "column": np.array(column), "label": label}
-        return self._place.run(None, {"tokens": tokens[:, :, row:], **place, **self._downs})[0]
+        return self._place.run(None, {"tokens": tokens[:, :, row:], **place, **downs})[0]

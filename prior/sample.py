@@ -13,7 +13,8 @@ def sample(
 ) -> Iterator[Step]:
     """Write new tokens where `mask` is False, and keep those of `known` where it is True; see `Prior.sample`.
 
-    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every token. Raises
+    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every token; once if
+    nothing is to be written. Raises
     ValueError, before the first step, for arguments that don't fit the model.
     """
     check(writer, known, mask, label)
@@ -25,15 +26,17 @@ def sample(
     # A random number for every token, drawn ahead: what is known doesn't shift the rest.
     chance = np.stack([np.random.default_rng([seed, i]).random(tokens.shape[1:]) for i in range(b)])
     guided = settings.guidance != 1 and (label != len(writer.classes)).any()
+    free_label = np.full(b, len(writer.classes))
     plan = writer.plan(mask)
-    writing = writer.start(2 * b if guided else b)
+    writing = writer.start()
     bits = np.zeros((b, len(writer.levels)))
+    if not plan:
+        yield Step(tokens, final, 0, 0, len(writer.levels) - 1, bits)
     for done, (level, position) in enumerate(plan, 1):
         row, column = divmod(position, tokens.shape[3])
-        if guided:
-            both = writing.predict(
-                level, position, np.concatenate([tokens, tokens]), np.append(label, np.full(b, len(writer.classes)))
-            )
+        if guided and level == 0:
+            twice = np.concatenate([tokens, tokens])
+            both = writing.predict(level, position, twice, np.append(label, free_label))
             own, free = both[:b], both[b:]
             scores = free + settings.guidance * (own - free)
         else:
@@ -52,7 +55,7 @@ def log_prob(writer: Writer, tokens: np.ndarray, label: np.ndarray) -> np.ndarra
     mask = np.zeros(tokens.shape, bool)
     check(writer, tokens, mask | True, label)
     tokens, label = tokens.astype(np.int32), label.astype(np.int64)
-    writing = writer.start(len(tokens))
+    writing = writer.start()
     found = np.empty(tokens.shape, np.float32)
     for level, position in writer.plan(mask):
         row, column = divmod(position, tokens.shape[3])

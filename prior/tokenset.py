@@ -42,7 +42,7 @@ class TokenSet:
         Raises ValueError for a cache of other photos or another tokenizer, or if no photo is of a known class.
         """
         prior.check_tokenizer(codebooks.fingerprint)
-        names = "\n".join(f"{entry} {entry.label}" for entry in entries) + repr(prior.classes)
+        names = "\n".join(f"{entry.label}/{entry.name}" for entry in entries) + repr(prior.classes)
         key = Key(prior.fingerprint, prior.grid, prior.beam, hashlib.sha256(names.encode()).hexdigest()[:16])
         if cache is not None and (cache / "set.json").exists():
             return cls._open(cache, key)
@@ -62,7 +62,7 @@ class TokenSet:
         try:
             there = from_dict(Key, json.loads((Path(cache) / "set.json").read_text()))
             arrays = [np.load(Path(cache) / f"{name}.npy", mmap_mode="r") for name in ("tokens", "labels")]
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, EOFError, ValueError, AttributeError) as error:
             raise ValueError(f"'{cache}' is not a readable set of tokens ({error}); delete it") from None
         for name, wanted in asdict(key).items():
             if getattr(there, name) != wanted:

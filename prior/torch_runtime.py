@@ -73,11 +73,11 @@ class TorchPrior:
         """See `Writer.plan`."""
         return plan_by_level(mask) if isinstance(self.net, GPT) else plan_by_patch(mask)
 
-    def start(self, batch: int) -> GPTWriting | PixelCNNWriting:
+    def start(self) -> GPTWriting | PixelCNNWriting:
         """See `Writer.start`."""
         if isinstance(self.net, GPT):
             zeros = lambda shape: torch.zeros(shape, device=self.device)  # noqa: E731
-            return GPTWriting(self.net.config, self.levels, batch, zeros=zeros, step=self._step)
+            return GPTWriting(self.net.config, self.levels, zeros=zeros, step=self._step)
         return PixelCNNWriting(look=self._look, head=self._head)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:

@@ -26,7 +26,7 @@ from cst.config import PRETRAINED, TokenizerConfig, write_json
 from cst.images import Photos, find_photos, split, to_image
 from cst.runtime import FILES, OnnxTokenizer
 from cst.torch_runtime import TorchEncoder
-from cst.train import rate, supports_bf16, update_ema
+from cst.train import rate, update_ema, use_bf16
 from prior.config import PRESETS, TRAIN_SMOKE, PriorConfig, TrainConfig, kind_of
 from prior.dataset import LabeledCrops, class_names
 from prior.protocol import Settings
@@ -49,6 +49,8 @@ class Trainer:
             raise ValueError(f"no preset '{config.preset}'; accepted: {', '.join(PRESETS)}")
         if config.size < patch or config.size % patch:
             raise ValueError(f"pictures of {config.size} pixels; accepted: multiples of the patch, {patch}")
+        if not 0 < config.least <= 1:
+            raise ValueError(f"crops of at least {config.least} of a photo; accepted: above 0 and at most 1")
         training, held_out = split(find_photos(images))
         classes = class_names(training)
         model = PRESETS[config.preset]
@@ -67,7 +69,7 @@ class Trainer:
         )
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        bf16 = config.precision == "bf16" or (config.precision == "auto" and supports_bf16(device))
+        bf16 = use_bf16(config.precision, device)
         self.accelerator = Accelerator(
             mixed_precision="bf16" if bf16 else "no",
             cpu=device.type == "cpu",
@@ -98,7 +100,7 @@ class Trainer:
             print(
                 f"{len(training)} photos of {len(classes)} classes, {self.validation.count} held out; "
                 f"{sum(p.numel() for p in self.net.parameters()) / 1e6:.1f}M parameters on {self.device}, "
-                f"bf16 {bf16}, from step {self.first}"
+                f"bf16 {bf16}, processes {self.processes}, from step {self.first}"
             )
 
     def _check_resumes(self) -> None:

@@ -37,15 +37,9 @@ class GPTWriting:
     """
 
     def __init__(
-        self,
-        config: GPTConfig,
-        levels: Sequence[Level],
-        batch: int,
-        *,
-        zeros: Callable[[tuple[int, ...]], Any],
-        step: GPTStep,
+        self, config: GPTConfig, levels: Sequence[Level], *, zeros: Callable[[tuple[int, ...]], Any], step: GPTStep
     ):
-        self.config, self.levels, self.batch, self._zeros, self._step = config, levels, batch, zeros, step
+        self.config, self.levels, self._zeros, self._step = config, levels, zeros, step
         self.context, self.window = Window(config.context, causal=False), Window(config.window, causal=True)
         self.level, self.next = -1, 0
 
@@ -56,7 +50,7 @@ class GPTWriting:
             self.keys, self.values = [], []
         assert position == self.next, f"position {position} after {self.next - 1}"
         if position >= self.room:
-            self._grow(max(LEAST_ROOM, 2 * self.room))
+            self._grow(len(tokens), max(LEAST_ROOM, 2 * self.room))
         windows = [self.context] * level + [self.window]
         near = [window.at(tokens[:, i], position, self.levels[i].size) for i, window in enumerate(windows)]
         scores, keys, values = self._step(level, near, position, label, self.keys, self.values)
@@ -67,12 +61,12 @@ class GPTWriting:
         self.next += 1
         return scores
 
-    def _grow(self, room: int) -> None:
+    def _grow(self, batch: int, room: int) -> None:
         """Make room for more positions; done a few times a level, so that short pasts are cheap to read."""
         heads, size = self.config.heads, self.config.width // self.config.heads
         layers = range(self.config.layers[self.level])
-        keys = [self._zeros((self.batch, heads, size, room)) for _ in layers]
-        values = [self._zeros((self.batch, heads, room, size)) for _ in layers]
+        keys = [self._zeros((batch, heads, size, room)) for _ in layers]
+        values = [self._zeros((batch, heads, room, size)) for _ in layers]
         for new, old in zip(keys, self.keys, strict=False):
             new[..., : self.room] = old
         for new, old in zip(values, self.values, strict=False):
@@ -96,4 +90,4 @@ class PixelCNNWriting:
         if position != self._at:
             self._at, self._hidden = position, self._look(tokens, position, label)
         row, column = divmod(position, tokens.shape[3])
-        return self._head(level, self._hidden, tokens[:, :, row, column].astype(np.int64))
+        return self._head(level, self._hidden[: len(tokens)], tokens[:, :, row, column].astype(np.int64))

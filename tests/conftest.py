@@ -1,4 +1,4 @@
-"""What several tests share: the served page; small photos; and a tiny tokenizer made by the real commands."""
+"""What several tests share: the served page; small photos; tiny tokenizers and priors made by the real commands."""
 
 import os
 import socket
@@ -120,3 +120,49 @@ def artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, codebooks_f
     cst.train.main(["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(folder), *TRAIN])
     cst.export.main(["--tokenizer", str(folder), "--images", str(photos)])
     return folder
+
+
+# The priors -----------------------------------------------------------------------------------------------------------
+
+CLASSES = ("Blue bell", "daisy", "wild_rose")
+PRIOR = ["--smoke", "--precision", "no", "--size", "32", "--steps", "10", "--validate-every", "10"]
+
+
+@pytest.fixture(scope="session")
+def kinds_of_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three folders of photos, each of a kind: 15 small photos in all."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for kind, name in enumerate(CLASSES):
+        (folder / name).mkdir()
+        for seed in range(5):
+            make_photo(100 * kind + seed, 60 + seed, 50 + kind).save(folder / name / f"{kind}-{seed}.png")
+    return folder
+
+
+def make_prior(folder: Path, preset: str, artifact: Path, images: Path) -> Path:
+    """Train and export a prior through the real commands."""
+    import prior.export
+    import prior.train
+
+    paths = ["--images", str(images), "--tokenizer", str(artifact), "--out", str(folder)]
+    prior.train.main([*paths, *PRIOR, "--preset", preset])
+    prior.export.main(["--prior", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gpt_folder(tmp_path_factory: pytest.TempPathFactory, artifact: Path, kinds_of_photo: Path) -> Path:
+    """A tiny GPT that writes 4x4 patches of the tiny tokenizer. Shared: copy it before changing a file."""
+    return make_prior(tmp_path_factory.mktemp("gpt"), "tiny", artifact, kinds_of_photo)
+
+
+@pytest.fixture(scope="session")
+def pixelcnn_folder(tmp_path_factory: pytest.TempPathFactory, artifact: Path, kinds_of_photo: Path) -> Path:
+    """A tiny PixelCNN, alike."""
+    return make_prior(tmp_path_factory.mktemp("pixelcnn"), "pixelcnn-tiny", artifact, kinds_of_photo)
+
+
+@pytest.fixture(params=["gpt", "pixelcnn"])
+def prior_folder(request: pytest.FixtureRequest) -> Path:
+    """Each of the tiny priors in turn."""
+    return request.getfixturevalue(f"{request.param}_folder")

@@ -41,15 +41,16 @@ def test_a_module_only_defines_things(path):
         assert isinstance(node, allowed) or docstring or main, f"{path.name}:{node.lineno} runs at import"
 
 
-def test_importing_every_module_of_cst_does_nothing(run_python, tmp_path):
-    names = sorted(f"cst.{path.stem}" for path in (ROOT / "cst").glob("*.py") if path.stem != "__init__")
+@pytest.mark.parametrize("package", ["cst", "prior"])
+def test_importing_every_module_of_a_package_does_nothing(package, run_python, tmp_path):
+    names = sorted(f"{package}.{path.stem}" for path in (ROOT / package).glob("*.py") if path.stem != "__init__")
     code = f"""
 import os, sys, importlib
 sys.path.insert(0, {str(ROOT)!r})
 os.chdir({str(tmp_path)!r})
 sys.argv = ["nothing", "--nonsense"]
-import torch, accelerate, onnxruntime  # libraries may set what they like, we may not
-before = dict(os.environ)
+import torch, accelerate, onnxruntime, transformers.models.llama.modeling_llama  # libraries may set what they like,
+before = dict(os.environ)  # we may not
 for name in {names}:
     importlib.import_module(name)
 assert dict(os.environ) == before
@@ -80,6 +81,20 @@ main(["reconstruct", {str(photos / "photo-00.png")!r}, {str(tmp_path / "out.png"
 print(sorted(name for name in {HEAVY} if name in sys.modules))
 """
     assert run_python("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_drawing_new_pictures_imports_no_training_library(run_python, artifact, prior_folder, tmp_path):
+    code = f"""
+import sys
+from cst.runtime import OnnxTokenizer
+from prior.pipeline import Sampler
+sampler = Sampler.from_pretrained(folder={str(prior_folder)!r}, tokenizer=OnnxTokenizer({str(artifact)!r}))
+*_, last = sampler.sample("daisy", count=1)
+sampler.paint(last)[0].save({str(tmp_path / "out.png")!r})
+print(sorted(name for name in {HEAVY} if name in sys.modules))
+"""
+    done = run_python("-c", code)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_modules_are_named_for_one_idea():

@@ -2,12 +2,11 @@
 
 import json
 import re
-import socket
 
 import numpy as np
 import pytest
 import torch
-from conftest import FIT
+from conftest import FIT, free_port
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -224,11 +223,8 @@ def test_the_smoke_preset_runs_as_a_command(run_python, photos, codebooks_folder
 
 @pytest.mark.parametrize("losses", [[], EVERY_LOSS], ids=["base", "every loss"])
 def test_two_processes_train_one_network(losses, run_python, photos, codebooks_folder, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", 2, "--num_machines", 1]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port, "-m"]
+    # `accelerate launch` starts a second process on GPUs alone; on a CPU it takes torch's own launcher.
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m"]
     paths = ["--codebooks", codebooks_folder, "--images", photos, "--out", tmp_path]
     done = run_python(*launch, "cst.train", *paths, *QUICK, *losses)
     assert done.returncode == 0, done.stderr
@@ -243,7 +239,7 @@ def test_retraining_interrupted_anywhere_ends_with_a_whole_artifact(photos, tmp_
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cst.train, "supports_bf16", lambda device: False)  # one precision a process
+    monkeypatch.setattr(cst.train, "use_bf16", lambda precision, device: False)  # one precision a process
     for module in (cst.train, cst.export):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module, "main", stop)

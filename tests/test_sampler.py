@@ -1,0 +1,159 @@
+"""`Sampler`: pictures by the name of their kind, shown while they are made."""
+
+import numpy as np
+import pytest
+from conftest import CLASSES
+from PIL import Image
+
+from cst.codebooks import Codebooks
+from cst.images import to_image
+from cst.protocol import bits_per_patch
+from cst.runtime import OnnxTokenizer
+from cst.tokens import Tokens
+from prior.pipeline import DEFAULTS, MOST, Sampler
+from prior.protocol import LevelSettings, Settings, Step
+from prior.runtime import OnnxPrior
+
+
+@pytest.fixture(scope="module")
+def tokenizer(artifact) -> OnnxTokenizer:
+    return OnnxTokenizer(artifact, threads=1)
+
+
+@pytest.fixture(scope="module")
+def sampler(tokenizer, gpt_folder) -> Sampler:
+    return Sampler(tokenizer, OnnxPrior(gpt_folder, threads=1))
+
+
+def pixels(pictures: list[Image.Image]) -> np.ndarray:
+    return np.stack([np.asarray(picture) for picture in pictures])
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("daisy", 1),
+        ("DAISY", 1),
+        (" Daisy ", 1),
+        ("blue bell", 0),
+        ("blue_bell", 0),
+        ("Blue  Bell", 0),
+        ("wild_rose", 2),
+        ("Wild Rose", 2),
+        (None, 3),
+    ],
+)
+def test_a_class_goes_by_its_name_in_any_case(name, index, sampler):
+    assert sampler.classes == CLASSES
+    assert sampler.label(name) == index
+
+
+def test_an_unknown_class_is_refused_with_the_nearest_names(sampler):
+    with pytest.raises(ValueError, match=r"no class 'dasy'; did you mean daisy\? \(all 3: python -m prior classes\)"):
+        sampler.label("dasy")
+    with pytest.raises(ValueError, match=r"no class 'rose'; did you mean wild_rose\?"):
+        sampler.label("rose")
+    with pytest.raises(ValueError, match=r"no class '12345'; accepted: Blue bell, daisy, wild_rose and others"):
+        sampler.label("12345")
+    with pytest.raises(ValueError, match="no class ''"):
+        sampler.label("")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"count": 0}, f"0 pictures; accepted: 1 to {MOST} at once"),
+        ({"count": MOST + 1}, f"{MOST + 1} pictures; accepted: 1 to {MOST}"),
+        ({"seed": -1}, "the seed -1; accepted: 0 or more"),
+        ({"name": "thistle"}, "no class 'thistle'"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused_at_once(arguments, said, sampler):
+    with pytest.raises(ValueError, match=said):
+        sampler.sample(**arguments)
+
+
+def test_settings_for_another_number_of_levels_are_refused(sampler):
+    with pytest.raises(ValueError, match="settings for 2 levels; accepted: 3, one a level"):
+        next(sampler.sample(settings=Settings(levels=(LevelSettings(),) * 2)))
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["gpt", "pixelcnn"])
+def test_a_seed_draws_the_same_pictures_again(kind, tokenizer, request):
+    folder = request.getfixturevalue(f"{kind}_folder")
+    sampler = Sampler.from_pretrained(folder=folder, tokenizer=tokenizer, threads=1)
+    assert sampler.defaults == DEFAULTS[kind]
+    draws = [list(sampler.sample("daisy", count=2, seed=seed))[-1] for seed in (1, 1, 2)]
+    assert np.array_equal(draws[0].tokens, draws[1].tokens)
+    assert not np.array_equal(draws[0].tokens, draws[2].tokens)
+    pictures = sampler.paint(draws[0])
+    assert [picture.size for picture in pictures] == [sampler.size] * 2 == [(32, 32)] * 2
+    assert sampler.size == (32, 32)
+
+
+def test_a_preview_grows_from_coarse_to_fine(sampler, tokenizer):
+    steps = list(sampler.sample("daisy", count=2))
+    books: Codebooks = tokenizer.codebooks
+    ends = [[step for step in steps if step.level == level][-1] for level in range(3)]
+    for level, step in enumerate(ends, 1):
+        drawn = books.draw(steps[-1].tokens, levels=level)
+        assert np.array_equal(pixels(sampler.preview(step)), pixels([to_image(picture) for picture in drawn]))
+    first = pixels(sampler.preview(steps[0]))
+    assert (first[:, 8:] == 128).all()  # gray where nothing is yet
+    assert (first[:, :, 8:] == 128).all()
+    assert (first[:, :8, :8] == first[:, :1, :1]).all()  # one patch of one color
+    assert not (first[:, :8, :8] == 128).all()
+    assert (pixels(sampler.preview(steps[0], blank=1.0))[:, 8:] == 255).all()
+
+
+def test_finished_pictures_are_painted_by_rendernet(sampler, tokenizer):
+    *_, last = sampler.sample("daisy", count=2)
+    painted = pixels(sampler.paint(last))
+    assert np.array_equal(painted, pixels([to_image(picture) for picture in tokenizer.decode(last.tokens)]))
+    assert not np.array_equal(painted, pixels(sampler.preview(last)))
+
+
+def test_unfinished_pictures_are_painted_where_they_are_whole(sampler):
+    *_, last = sampler.sample("daisy", count=2)
+    known = last.known.copy()
+    known[:, 2, 2:] = False
+    part = Step(last.tokens, known, 40, 48, 2, last.bits)
+    painted, finished, draft = map(pixels, (sampler.paint(part), sampler.paint(last), sampler.preview(part)))
+    assert np.array_equal(painted[:, :16], finished[:, :16])
+    assert np.array_equal(painted[:, 16:], draft[:, 16:])
+
+
+def test_pictures_are_tokens_that_the_tokenizer_reads(sampler, tokenizer, tmp_path):
+    *_, last = sampler.sample("daisy", count=2)
+    for index, tokens in enumerate(sampler.tokens(last)):
+        tokens.save(tmp_path / "tokens.npz")
+        read = Tokens.load(tmp_path / "tokens.npz")
+        assert (read.size, read.fingerprint) == ((32, 32), tokenizer.config.fingerprint)
+        assert np.array_equal(read.codes, last.tokens[index])
+
+
+def test_a_picture_costs_less_than_at_a_fixed_length_only_if_it_is_likely(sampler, tokenizer):
+    assert sampler.fixed_bits() == 16 * bits_per_patch(tokenizer.levels) == 16 * (4 + 5 + 6)
+    likely = Settings((LevelSettings(top_k=1),) * 3)
+    *_, last = sampler.sample("daisy", count=1, settings=likely)
+    assert 0 < last.bits.sum() < sampler.fixed_bits()
+
+
+# Pairing --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_prior_of_another_tokenizer_is_refused(gpt_folder):
+    own = OnnxTokenizer(threads=1)  # the packaged one
+    with pytest.raises(ValueError, match=f"and this tokenizer is {own.config.fingerprint}; take the tokenizer it was"):
+        Sampler.from_pretrained(folder=gpt_folder, tokenizer=own)
+
+
+def test_a_model_that_is_not_packaged_is_refused():
+    with pytest.raises(ValueError, match="no model 'diffusion'; accepted: gpt, pixelcnn"):
+        Sampler.from_pretrained("diffusion")
