@@ -1,4 +1,4 @@
-"""The page on which a photo is taken apart into color, shape and texture and painted back.
+"""The page on which a photo is taken apart into color, shape and texture and painted back, and new ones are written.
 
 python app.py
 """
@@ -16,7 +16,10 @@ def main(arguments: list[str] | None = None) -> None:
     check_port(flags.host, flags.port)
     from space.models import Models
 
-    models = Models(flags.tokenizer, target=flags.target, threads=flags.threads, npu_config=flags.npu_config)
+    priors = {kind: folder for kind in ("gpt", "pixelcnn") if (folder := getattr(flags, kind)) is not None}
+    models = Models(
+        flags.tokenizer, priors=priors, target=flags.target, threads=flags.threads, npu_config=flags.npu_config
+    )
     from space.page import build, serve  # Gradio takes two seconds to import: mistakes above are answered before
 
     serve(build(models), host=flags.host, port=flags.port, share=flags.share)
@@ -32,6 +35,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tokenizer", metavar="DIR", help="artifact folder or Hub repository (default: the packaged one)"
     )
+    parser.add_argument("--gpt", metavar="DIR", help="folder of the GPT that writes new pictures (default: packaged)")
+    parser.add_argument("--pixelcnn", metavar="DIR", help="folder of the PixelCNN (default: packaged)")
     parser.add_argument("--target", default="auto", choices=TARGETS, help="where RenderNet runs (default auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
     parser.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from space import reconstruct, theme
+from space import reconstruct, sample, theme
 from space.models import Models
 
 LARGEST_UPLOAD = "20mb"
@@ -11,10 +11,11 @@ KEEP_SECONDS = 3600  # uploads and results live this long, so that a visitor can
 HEADER = """
 <h1>Color, shape, texture</h1>
 <p>A photo becomes three codes for every 8 × 8 patch of pixels,
-and a network paints it back from those codes alone.</p>
+and a network paints it back from those codes alone;
+a model that has learned the codes of flowers writes new pictures.</p>
 """
 FOOTER = """
-<p>Photos are processed on the machine that serves this page and deleted after about an hour.</p>
+<p>Photos and new pictures are made on the machine that serves this page and deleted after about an hour.</p>
 """
 
 
@@ -24,8 +25,11 @@ def build(models: Models) -> gr.Blocks:
         title="CST: color, shape, texture", analytics_enabled=False, delete_cache=(KEEP_SECONDS // 6, KEEP_SECONDS)
     ) as page:
         gr.HTML(HEADER, elem_id="header")
-        with gr.Tabs(), gr.Tab("Reconstruct", id="reconstruct"):
-            reconstruct.build(models)
+        with gr.Tabs():
+            with gr.Tab("Reconstruct", id="reconstruct"):
+                reconstruct.build(models)
+            with gr.Tab("Sample", id="sample"):
+                sample.build(models)
         gr.HTML(FOOTER, elem_id="footer")
     return page.queue(max_size=64)
 

@@ -1,7 +1,5 @@
 """The Reconstruct tab: a photo is taken apart into color, shape and texture, and painted back."""
 
-import base64
-import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,14 +8,13 @@ from typing import Literal
 
 import gradio as gr
 from gradio.data_classes import ImageData
-from PIL import Image
 
-from cst import CST
 from cst.images import fit_within, load_image
 from cst.protocol import Level, bits_per_patch
 from space import stages
 from space.difference import FULL_SCALE, legend
 from space.models import MODEL_QUEUE, Models
+from space.welcome import explain
 
 EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_PHOTOS = {
@@ -50,15 +47,15 @@ def build(models: Models) -> None:
     with gr.Row(elem_id="bench"):
         with gr.Column(scale=2, min_width=300):
             photo, detail, quality = build_inputs()
-        with gr.Column(scale=3, min_width=300, elem_id="result"):
+        with gr.Column(scale=3, min_width=300, elem_id="result", elem_classes="result"):
             with gr.Column() as welcome:
-                gr.HTML(explain(models.cst("int8")), elem_id="welcome")
+                gr.HTML(welcome_text(models), elem_id="welcome", elem_classes="welcome")
             with gr.Column(visible=False) as stage:
                 comparison = gr.ImageSlider(
                     label="photo, rendered", show_label=False, format="png", interactive=False, elem_id="comparison"
                 )
                 gr.HTML('<div class="sides"><span>photo</span><span>rendered</span></div>')
-                with gr.Row(elem_id="under"):
+                with gr.Row(elem_classes="under"):
                     with gr.Row(visible=False) as running:
                         stop = gr.Button("Stop", size="sm")
                     with gr.Row(visible=False) as done:
@@ -135,7 +132,7 @@ def build_results(levels: Sequence[Level]) -> tuple[list[gr.Image], gr.HTML]:
         pictures.append(cell("difference", scale, legend()))
         pictures.append(cell("JPEG", "at the same number of bytes"))
         pictures.append(cell("WebP", "at the same number of bytes"))
-    return pictures, gr.HTML(label="table", elem_id="numbers")
+    return pictures, gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
 
 
 def cell(name: str, meaning: str, below: str = "", *, crisp: bool = False) -> gr.Image:
@@ -148,6 +145,14 @@ def cell(name: str, meaning: str, below: str = "", *, crisp: bool = False) -> gr
         )  # fmt: skip
         gr.HTML(f"{below}<p><b>{name}</b> {meaning}</p>", elem_classes="caption")
     return picture
+
+
+def welcome_text(models: Models) -> str:
+    """What the three codes are, beside what they draw of one small photo."""
+    cst = models.cst("int8")
+    sizes = [f"{level.size:,}" for level in cst.tokenizer.levels]
+    steps = [(name, text.format(size)) for (name, text), size in zip(STEPS, [*sizes, ""], strict=True)]
+    return explain(cst, fit_within(load_image(EXAMPLES / EXAMPLE_PHOTOS["cat"]), 144), steps)
 
 
 def handler(models: Models) -> Callable[..., Iterator[tuple]]:
@@ -196,22 +201,3 @@ def layout(shown: stages.Shown | None) -> tuple:
         gr.Row(visible=begun and not running),  # download
         gr.Column(visible=begun),  # results
     )
-
-
-def explain(cst: CST) -> str:
-    """What the three codes are, beside what they draw of one small photo."""
-    tokens = cst.encode(fit_within(load_image(EXAMPLES / EXAMPLE_PHOTOS["cat"]), 144))
-    pictures = [*(cst.draw(tokens, levels=levels) for levels in (1, 2, 3)), cst.decode(tokens)]
-    sizes = [f"{level.size:,}" for level in cst.tokenizer.levels]
-    items = [
-        f'<li><img src="{data_url(picture)}" alt=""><div><b>{name}</b><span>{text.format(*size)}</span></div></li>'
-        for picture, (name, text), size in zip(pictures, STEPS, [*([s] for s in sizes), []], strict=True)
-    ]
-    return f"<ol>{''.join(items)}</ol>"
-
-
-def data_url(picture: Image.Image) -> str:
-    """A PNG that lies inside the page."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,144 @@
+"""From a wish to new pictures: what the Sample tab shows, one stage after another; no Gradio here."""
+
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from prior.pipeline import Sampler
+from prior.protocol import Step
+from prior.sheet import contact_sheet
+from space.bits import SampleNumbers, fixed_bits, mean_bits, table
+from space.tiles import Tile, clear, draft_address, grid, shares
+from space.welcome import data_url
+from space.wish import ANY, Wish
+
+NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}
+LAST = "painted"  # the stage after all levels
+EVERY = 1 / 8  # seconds between two previews
+ROW = 4  # pictures of the sheet
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one run has to show so far, in the order of the page's outputs."""
+
+    live: str | None = None  # HTML: the pictures and how far they are
+    pictures: list[tuple[str, str]] | None = None  # (PNG file, caption)
+    sheet: str | None = None  # a PNG file of them all
+    archive: str | None = None  # a .zip of pictures, sheet and codes
+    numbers: dict[str, Any] | None = None
+    table: str | None = None
+
+    def outputs(self) -> tuple:
+        return astuple(self)
+
+
+def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]) -> Iterator[Drawn]:
+    """Write the codes, paint the pictures and count the bits; previews in between, a few a second.
+
+    stopped: asked after every code; True ends the writing there, and what is written is painted and counted. The files
+    go to `folder`. Raises ValueError, before anything is yielded, for a kind the sampler doesn't know.
+    """
+    name = None if wish.kind == ANY else sampler.classes[sampler.label(wish.kind)]
+    steps = sampler.sample(name, count=wish.count, seed=wish.seed, settings=wish.settings)
+    step, seconds, shown = None, 0.0, 0.0
+    while True:
+        start = time.perf_counter()
+        new = next(steps, None)
+        seconds += time.perf_counter() - start
+        if new is None:
+            break
+        step = new
+        if stopped():
+            break
+        if step.done == 1 or time.perf_counter() - shown >= EVERY:
+            yield Drawn(live=preview(sampler, step, wish))
+            shown = time.perf_counter()
+    yield Drawn(live=preview(sampler, step, wish, painting=True))
+    start = time.perf_counter()
+    pictures = sampler.paint(step)
+    paint_ms = 1000 * (time.perf_counter() - start)
+    if step.done < step.total:
+        pictures = [clear(picture, known) for picture, known in zip(pictures, step.known, strict=True)]
+    levels = sampler.prior.levels
+    numbers = SampleNumbers(
+        kind=name or ANY,
+        model=NAMES[sampler.prior.config.kind],
+        seed=wish.seed,
+        size=sampler.size,
+        grid=(len(levels), *sampler.prior.grid),
+        settings=wish.settings,
+        bits_per_code=mean_bits(step, levels),
+        fixed_bits_per_code=fixed_bits(levels),
+        bits=tuple(round(float(bits), 1) for bits in step.bits.sum(1)),
+        fixed_bits=sampler.fixed_bits(),
+        codes=int(step.known.sum()),
+        write_seconds=round(seconds, 2),
+        paint_ms=round(paint_ms, 1),
+        stopped=step.done < step.total,
+    )
+    yield keep(sampler, wish, step, pictures, numbers, folder)
+
+
+def preview(sampler: Sampler, step: Step, wish: Wish, *, painting: bool = False) -> str:
+    """The pictures of a step without any network, and the stage in words."""
+    names = [level.name for level in sampler.prior.levels]
+    written = shares(step, names)
+    by_level = (step.known[:, 0].all() or not step.known[:, 1:].any()) and sampler.prior.config.kind == "gpt"
+    if painting:
+        words = "Painting"
+    elif by_level:
+        words = f"Writing {names[step.level]}s"
+    else:
+        words = f"Writing patch by patch: {', '.join(names)}"
+    tiles = [
+        Tile(draft_address(draft, known), alt(wish, number))
+        for number, (draft, known) in enumerate(zip(sampler.preview(step), step.known, strict=True), 1)
+    ]
+    return grid(tiles, words, [*written, (LAST, 0)], crisp=not step.known[:, 1:].any())
+
+
+def alt(wish: Wish, number: int) -> str:
+    return f"{wish.kind}, picture {number} of {wish.count}"
+
+
+def keep(
+    sampler: Sampler, wish: Wish, step: Step, pictures: Sequence[Image.Image], numbers: SampleNumbers, folder: Path
+) -> Drawn:
+    """Write all files to `folder` -> everything there is to show."""
+    h, w = sampler.prior.grid
+    paths, tiles = [], []
+    for number, (picture, tokens, bits) in enumerate(zip(pictures, sampler.tokens(step), numbers.bits, strict=True), 1):
+        path = folder / f"{wish.stem}-{number}.png"
+        picture.save(path)
+        if not numbers.stopped:  # a file of tokens is of a whole picture
+            tokens.save(path.with_suffix(".npz"))
+        paths.append(path)
+        address = data_url(picture)
+        said = f"{bits / 8:,.0f} bytes so far" if numbers.stopped else f"{bits / (h * w):.1f} bits a patch"
+        link = f'<a href="{address}" download="{path.name}">Save PNG</a>'
+        tiles.append(Tile(address, alt(wish, number), f"<span>{said}</span>{link}"))
+    rows = [("", pictures[start : start + ROW]) for start in range(0, len(pictures), ROW)]
+    sheet = folder / f"{wish.stem}-sheet.png"
+    contact_sheet(rows, side=sampler.size[1], caption=f"{numbers.kind}, seed {wish.seed}, {numbers.model}").save(sheet)
+    archive = folder / f"{wish.stem}.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.glob(f"{wish.stem}-*.*")):
+            file.write(path, path.name)
+    written = shares(step, [level.name for level in sampler.prior.levels])
+    words = f"{numbers.kind}, drawn by {numbers.model}"
+    if numbers.stopped:
+        words = f"Stopped after {numbers.codes / step.tokens.size:.0%} of the codes: this is what there is"
+    return Drawn(
+        live=grid(tiles, words, [*written, (LAST, 1)], crisp=not step.known[:, 1:].any()),
+        pictures=[(str(path), tile.alt) for path, tile in zip(paths, tiles, strict=True)],
+        sheet=str(sheet),
+        archive=str(archive),
+        numbers=numbers.to_json(),
+        table=table(numbers),
+    )

@@ -1,0 +1,274 @@
+"""The Sample tab: a model writes new pictures of flowers, color, then shape, then texture, and they are painted."""
+
+import html
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import gradio as gr
+
+from cst.images import fit_within, load_image
+from space.drawing import LAST, NAMES, Drawn, draw
+from space.models import MODEL_QUEUE, Models
+from space.tiles import blank
+from space.welcome import explain
+from space.wish import ANY, MOST, MOST_SEED, Wish, complete, followed_by, whole
+
+PHOTO = Path(__file__).parent / "examples" / "blossom.webp"
+FAVORITES = ("Sunflower", "Rose", "Water Lily", "Passion Flower", "Moon Orchid", "Poinsettia", "Oxeye Daisy")
+SEED = 1
+STEPS = (
+    ("Color", "The model writes one color after another, {} a picture, each in view of all before it."),
+    ("Shape", "Knowing all colors, it writes a shape for every patch."),
+    ("Texture", "Knowing both, it writes the finer patterns."),
+    ("Painted", "The network that paints photos paints the new picture from these codes alone."),
+)
+ABOUT = {
+    "gpt": "GPT writes all colors of a picture, then all shapes, then all textures.",
+    "pixelcnn": "PixelCNN, the older kind, finishes one patch before the next.",
+}
+FREEDOM = """<p><b>How freely each layer is written.</b> Temperature: below 1 keeps to likely codes. Top-k: only that
+many of the likeliest codes, 0 for all. Top-p: only the likeliest that make up this share. Min-p: only codes at least
+this share as likely as the likeliest. An empty field takes the model's own value.</p>"""
+
+# On a phone the pictures lie below the fold.
+SHOW_PICTURES = """() => {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (innerWidth <= 640)
+        document.getElementById("drawn").scrollIntoView({behavior: calm ? "auto" : "smooth"});
+}"""
+
+
+class Running:
+    """Which visitors' pictures are being drawn, so that each can stop their own."""
+
+    def __init__(self):
+        self._asked: dict[str | None, threading.Event] = {}
+
+    def begin(self, session: str | None) -> threading.Event:
+        self._asked[session] = threading.Event()
+        return self._asked[session]
+
+    def stop(self, session: str | None) -> None:
+        if session in self._asked:
+            self._asked[session].set()
+
+    def end(self, session: str | None) -> None:
+        self._asked.pop(session, None)
+
+
+def build(models: Models) -> None:
+    """Lay out the tab inside the current `gr.Blocks` and connect it; without a model it only says why."""
+    if not models.kinds:
+        reasons = " ".join(f"{NAMES[kind]}: {html.escape(why)}." for kind, why in models.refusals.items())
+        gr.HTML(f"<p>There is no model here that can write new pictures. {reasons}</p>", elem_id="refusal")
+        return
+    running = Running()
+    with gr.Row(elem_id="easel"):
+        with gr.Column(scale=2, min_width=300):
+            favorites, kind, press, count, seed, new_seed, model, settings = build_inputs(models)
+        with gr.Column(scale=3, min_width=300, elem_id="drawn", elem_classes="result"):
+            with gr.Column() as welcome:
+                gr.HTML(welcome_text(models), elem_id="what-it-writes", elem_classes="welcome")
+            with gr.Column(visible=False) as stage:
+                live = gr.HTML(label="grid", elem_id="live")
+                with gr.Row(elem_classes="under"):
+                    with gr.Row(visible=False) as writing:
+                        stop = gr.Button("Stop", size="sm")
+                    with gr.Row(visible=False) as done:
+                        others = gr.Button("Draw others", size="sm")
+                        sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
+                        archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
+                table = gr.HTML(label="table", elem_id="drawn-numbers", elem_classes="numbers")
+    pictures = gr.Gallery(label="pictures", format="png", visible=False)
+    numbers = gr.JSON(label="numbers", visible=False)
+
+    sample, inputs = handler(models, running), [kind, count, seed, model, *settings]
+    outputs = [live, pictures, sheet, archive, numbers, table, welcome, stage, writing, done]
+    quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    again = {"api_visibility": "private", "trigger_mode": "always_last", "show_progress": "hidden", **MODEL_QUEUE}
+    # At once, while the model may still be busy with another visitor's wish.
+    gr.on([button.click for button in (press, others, *favorites)], waiting(models), count, outputs, **quiet)
+    picked = gr.on([button.click for button in favorites], pick(running), None, kind, **quiet)
+    runs = [
+        press.click(sample, inputs, outputs, api_name="sample", show_progress="hidden", **MODEL_QUEUE),
+        picked.then(sample, inputs, outputs, **again),
+        others.click(any_seed, None, seed, **quiet).then(sample, inputs, outputs, **again),
+    ]
+    for run in runs:
+        run.failure(lambda: layout(None), None, outputs, **quiet)
+    for button in (press, others, *favorites):
+        button.click(None, js=SHOW_PICTURES, api_visibility="private")
+    stop.click(stopper(running), None, None, api_name="stop", queue=False, show_progress="hidden")
+    new_seed.click(any_seed, None, seed, api_name="new_seed", queue=False, show_progress="hidden")
+    model.change(follow(models), [model, *settings], settings, **quiet)
+
+
+def build_inputs(models: Models) -> tuple:
+    """(buttons of kinds, kind, button, count, seed, its button, model, settings)."""
+    kinds = models.sampler(models.kinds[0]).classes
+    gr.HTML("<h3>Press a kind of flower</h3>")
+    with gr.Row(elem_id="favorites"):
+        names = [*(name for name in FAVORITES if name in kinds), ANY]
+        favorites = [gr.Button(name, size="sm") for name in (names if len(names) > 1 else [*kinds[:7], ANY])]
+    gr.HTML(f"<h3>Or choose one of {len(kinds)}</h3>")
+    kind = gr.Dropdown([ANY, *kinds], value=ANY, label="kind", show_label=False, container=False, elem_id="kind")
+    kind.preprocess = (
+        str  # Gradio's own refuses another spelling, and lists all names where `Sampler` knows the nearest
+    )
+    press = gr.Button("Draw new pictures", variant="primary", elem_id="draw")
+    with gr.Row(elem_id="how-many", equal_height=True):
+        count = gr.Slider(1, MOST, 4, step=1, label="Pictures", min_width=120)
+        with gr.Column(min_width=120, elem_id="seed"):
+            seed = gr.Number(SEED, label="Seed", precision=0)
+            new_seed = gr.Button("New seed", size="sm", elem_id="new-seed")
+    about = " ".join(ABOUT[kind] for kind in models.kinds)
+    about += "".join(f" {NAMES[kind]} is not here: {why}." for kind, why in models.refusals.items())
+    model = gr.Radio(
+        [(NAMES[kind], kind) for kind in models.kinds], value=models.kinds[0], label="Model", info=about,
+        elem_id="model",
+    )  # fmt: skip
+    with gr.Accordion("More", open=False, elem_id="freedom"):
+        settings = build_settings(models)
+    return favorites, kind, press, count, seed, new_seed, model, settings
+
+
+def build_settings(models: Models) -> list[gr.Number | gr.Slider]:
+    """Four numbers a level, coarse to fine, and the guidance, as the model likes them."""
+    sampler = models.sampler(models.kinds[0])
+    gr.HTML(FREEDOM, elem_classes="about")
+    fields = []
+    for level, liked in zip(sampler.prior.levels, sampler.defaults.levels, strict=True):
+        gr.HTML(f"<h4>{level.name}</h4>")
+        with gr.Row(elem_classes="level"):
+            fields += [
+                gr.Number(liked.temperature, label="temperature", step=0.05, min_width=60),
+                gr.Number(liked.top_k, label="top-k", precision=0, min_width=60),
+                gr.Number(liked.top_p, label="top-p", step=0.01, min_width=60),
+                gr.Number(liked.min_p, label="min-p", step=0.01, min_width=60),
+            ]
+    guidance = gr.Number(
+        sampler.defaults.guidance, label="Guidance", step=0.1,
+        info="How much the kind counts: 1 as learned; more is more typical and less varied; 0 ignores it.",
+    )  # fmt: skip
+    return [*fields, guidance]
+
+
+def welcome_text(models: Models) -> str:
+    """How a picture is written, beside the layers of a photo."""
+    sampler = models.sampler(models.kinds[0])
+    h, w = sampler.prior.grid
+    steps = [(name, text.format(h * w)) for name, text in STEPS]
+    note = '<p class="note">Shown on a photo; new pictures grow in the same order.</p>'
+    return explain(models.cst("int8"), fit_within(load_image(PHOTO), sampler.size[0]), steps) + note
+
+
+def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
+    """The function behind the tab."""
+
+    def sample(
+        kind: str,
+        count: int,
+        seed: int,
+        model: Literal["gpt", "pixelcnn"],
+        color_temperature: float | None,
+        color_top_k: int | None,
+        color_top_p: float | None,
+        color_min_p: float | None,
+        shape_temperature: float | None,
+        shape_top_k: int | None,
+        shape_top_p: float | None,
+        shape_min_p: float | None,
+        texture_temperature: float | None,
+        texture_top_k: int | None,
+        texture_top_p: float | None,
+        texture_min_p: float | None,
+        guidance: float | None,
+        request: gr.Request,
+    ) -> Iterator[tuple]:
+        """Draw new pictures of a kind of flower with a model that writes color, shape and texture codes.
+
+        kind: a name in any case, or "Any kind". count: pictures, 1 to 8. seed: 0 to 2147483647; the same seed and
+        settings give the same pictures. model: "gpt" or "pixelcnn". For each of color, shape and texture: temperature,
+        above 0 to 10; top_k, 0 for all codes; top_p, above 0 to 1; min_p, 0 to below 1. guidance: how much the kind
+        counts, 0 to 10. None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of
+        them, PNG; a .zip of pictures, sheet and codes (.npz); the numbers; and their table. Before it is done it sends
+        the grid as it grows, with the others empty; `/stop` ends it early, and what there is comes back.
+        """
+        given = (
+            (color_temperature, color_top_k, color_top_p, color_min_p),
+            (shape_temperature, shape_top_k, shape_top_p, shape_min_p),
+            (texture_temperature, texture_top_k, texture_top_p, texture_min_p),
+        )
+        stop = running.begin(request.session_hash)
+        try:
+            sampler = models.sampler(model)
+            wish = Wish(
+                kind or ANY, whole(count, "count"), whole(seed, "seed"), complete(sampler.defaults, given, guidance)
+            )
+            with tempfile.TemporaryDirectory() as folder:  # Gradio copies what is yielded before it asks for more
+                for drawn in draw(sampler, wish, Path(folder), stop.is_set):
+                    yield layout(drawn)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        finally:
+            running.end(request.session_hash)
+
+    return sample
+
+
+def waiting(models: Models) -> Callable[[int], tuple]:
+    """What is seen between a press and the first code."""
+    names = [level.name for level in models.cst("int8").tokenizer.levels]
+    return lambda count: layout(Drawn(live=blank(count, "Waiting for the model", [*names, LAST])), stoppable=False)
+
+
+def follow(models: Models) -> Callable[..., tuple]:
+    """What the settings become when another model is chosen."""
+
+    def followed(model: str, *values: float | None) -> tuple:
+        liked = {kind: models.sampler(kind).defaults for kind in models.kinds}
+        return followed_by(liked, model, values)
+
+    return followed
+
+
+def pick(running: Running) -> Callable[..., str]:
+    """A press on a kind: it becomes the choice, and what the visitor's last press began is ended."""
+
+    def picked(event: gr.EventData, request: gr.Request) -> str:
+        running.stop(request.session_hash)
+        return event.target.value
+
+    return picked
+
+
+def stopper(running: Running) -> Callable[..., None]:
+    """The function behind Stop."""
+
+    def stop(request: gr.Request) -> None:
+        """End the drawing that this visitor has begun: `/sample` then returns what there is, painted and counted."""
+        running.stop(request.session_hash)
+
+    return stop
+
+
+def any_seed() -> int:
+    """A seed by chance, 0 to 2147483647."""
+    return secrets.randbelow(MOST_SEED + 1)
+
+
+def layout(drawn: Drawn | None, *, stoppable: bool = True) -> tuple:
+    """Values of all outputs, and which parts of the tab are seen; values, never `gr.skip()`: see `reconstruct`."""
+    begun = drawn is not None
+    writing = begun and drawn.numbers is None
+    return (
+        *(drawn or Drawn()).outputs(),
+        gr.Column(visible=not begun),  # welcome
+        gr.Column(visible=begun),  # stage
+        gr.Row(visible=writing and stoppable),  # Stop
+        gr.Row(visible=begun and not writing),  # downloads
+    )
