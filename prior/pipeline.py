@@ -78,8 +78,8 @@ class Sampler:
         near = difflib.get_close_matches(wanted, folded, n=3, cutoff=0.5)
         near += [known for known in folded if wanted and wanted in known and known not in near][:3]
         meant = ", ".join(self.classes[folded.index(known)] for known in near)
-        hint = f"did you mean {meant}?" if near else f"accepted: {', '.join(self.classes[:5])} and others"
-        raise ValueError(f"no class '{name}'; {hint} (all {len(self.classes)}: python -m prior classes)")
+        some = f"accepted: {', '.join(self.classes[:5])}" + (" and others" if len(self.classes) > 5 else "")
+        raise ValueError(f"no class '{name}'; {f'did you mean {meant}?' if near else some}")
 
     def sample(
         self, name: str | None = None, *, count: int = 4, seed: int = 0, settings: Settings | None = None

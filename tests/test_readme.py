@@ -13,18 +13,22 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 SERVERS = "app.py"  # started by tests/test_page.py
-TRAINERS = ("cst.retrain", "cst.fit", "cst.train")
+TRAINERS = ("cst.retrain", "cst.fit", "cst.train", "prior.train")
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that looks like the checkout, with a `photos` folder, where commands may write."""
+    """A folder that looks like the checkout, with `photos`, and `flowers` of two kinds, where commands may write."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("cst", "prior", "space", "app.py"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "photos").mkdir()
     for photo in (ROOT / "space" / "examples").glob("*.[jw]*"):
         shutil.copy(photo, folder / "photos")
+    for number, photo in enumerate(sorted((folder / "photos").iterdir())):
+        kind = folder / "flowers" / ("tulip", "rose")[number % 2]
+        kind.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, kind)
     return folder
 
 
@@ -45,12 +49,15 @@ def test_readme_commands_run_in_order(checkout: Path) -> None:
         run([*arguments, *smoke, *quick], checkout)
         ran.append(arguments[1])
     assert {"cst", "cst.evaluate", "cst.fit", "cst.train", "cst.export", "cst.retrain"} <= set(ran)
+    assert {"prior", "prior.train", "prior.export"} <= set(ran)
+    assert len(list((checkout / "samples").glob("sunflower-1-*.png"))) == 8
     assert (checkout / "out.png").exists() and (checkout / "reconstructed" / "coffee.png").exists()
 
 
 def test_readme_python_runs(checkout: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    run(["-c", block + "assert picture.size == (600, 400) and tokens.codes.shape == (3, 50, 75)"], checkout)
+    taken_apart, drawn = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    run(["-c", taken_apart + "assert picture.size == (600, 400) and tokens.codes.shape == (3, 50, 75)"], checkout)
+    run(["-c", drawn + "assert len(pictures) == 2 and pictures[0].size == (128, 128)"], checkout)
 
 
 def test_readme_starts_the_page_and_the_tests_with_one_command_each() -> None:
@@ -60,7 +67,8 @@ def test_readme_starts_the_page_and_the_tests_with_one_command_each() -> None:
 
 def test_readme_names_every_file_it_draws() -> None:
     (tree,) = re.findall(r"```\n(app\.py.*?)```", README, re.DOTALL)
-    for name in re.findall(r"^  (\w+\.py)", tree, re.MULTILINE):
-        assert (ROOT / "cst" / name).is_file(), name
+    for folder, files in re.findall(r"^(\w+)/\n((?:  .*\n)+)", tree, re.MULTILINE):
+        for name in re.findall(r"\w+\.py", files):
+            assert (ROOT / folder / name).is_file(), f"{folder}/{name}"
     for name in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / name).exists(), name

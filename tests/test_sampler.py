@@ -52,11 +52,11 @@ def test_a_class_goes_by_its_name_in_any_case(name, index, sampler):
 
 
 def test_an_unknown_class_is_refused_with_the_nearest_names(sampler):
-    with pytest.raises(ValueError, match=r"no class 'dasy'; did you mean daisy\? \(all 3: python -m prior classes\)"):
+    with pytest.raises(ValueError, match=r"no class 'dasy'; did you mean daisy\?"):
         sampler.label("dasy")
     with pytest.raises(ValueError, match=r"no class 'rose'; did you mean wild_rose\?"):
         sampler.label("rose")
-    with pytest.raises(ValueError, match=r"no class '12345'; accepted: Blue bell, daisy, wild_rose and others"):
+    with pytest.raises(ValueError, match=r"no class '12345'; accepted: Blue bell, daisy, wild_rose$"):
         sampler.label("12345")
     with pytest.raises(ValueError, match="no class ''"):
         sampler.label("")
