@@ -65,7 +65,8 @@ def test_a_new_picture_is_what_its_codes_paint(result: dict[str, Any], tmp_path:
     painted = np.asarray(CST.from_pretrained().decode(Tokens.load(tmp_path / "sunflower-7-1.npz")))
     assert painted.shape == (*result["numbers"]["size"][::-1], 3)
     assert np.abs(pixels(result).astype(int) - painted).max() <= 1
-    assert np.array_equal(pixels(result), np.asarray(Image.open(tmp_path / "sunflower-7-1.png")))
+    with Image.open(tmp_path / "sunflower-7-1.png") as saved:
+        assert np.array_equal(pixels(result), np.asarray(saved))
 
 
 def test_the_numbers_are_told_and_explained(result: dict[str, Any]):
@@ -242,7 +243,8 @@ def test_given_priors_draw_with_their_tokenizer(
         assert growing and last.numbers["kind"] == "wild_rose" and len(last.pictures) == 2
         *_, stopped = draw(sampler, Wish(ANY, 1, 5, settings), tmp_path, lambda: True)
         assert stopped.numbers["stopped"] and stopped.numbers["codes"] == 1
-        assert Image.open(stopped.pictures[0][0]).mode == "RGBA"
+        with Image.open(stopped.pictures[0][0]) as picture:
+            assert picture.mode == "RGBA"
 
 
 def test_a_given_prior_that_does_not_fit_is_one_clear_line(gpt_folder: Path, tmp_path: Path):
