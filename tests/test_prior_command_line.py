@@ -4,7 +4,10 @@ import pytest
 from PIL import Image
 
 from cst import Tokens
+from cst.runtime import OnnxTokenizer
 from prior.__main__ import main
+from prior.pipeline import Sampler
+from prior.runtime import OnnxPrior
 
 
 @pytest.fixture
@@ -39,6 +42,17 @@ def test_more_pictures_than_a_batch_holds_all_differ(gpt_folder, artifact, tmp_p
 
 def test_settings_are_given_once_for_all_levels_or_once_each(paths, tmp_path):
     main(["sample", *paths, "--count", "1", "--out", str(tmp_path), "--temperature", "0.5", "--top-k", "4", "8", "8"])
+
+
+def test_sheet_puts_both_models_side_by_side(gpt_folder, pixelcnn_folder, artifact, tmp_path, monkeypatch):
+    folders, tokenizer = {"gpt": gpt_folder, "pixelcnn": pixelcnn_folder}, OnnxTokenizer(artifact)
+    packaged = lambda kind, **_: Sampler(tokenizer, OnnxPrior(folders[kind]))  # noqa: E731
+    monkeypatch.setattr("prior.__main__.Sampler.from_pretrained", packaged)
+    main(["sheet", "--class", "daisy", "BLUE BELL", "--count", "2", "--out", str(tmp_path / "sheet.png")])
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.height == 2 * (32 + 6) + 24 and sheet.width > 4 * 32
+    with pytest.raises(ValueError, match=r"accepted: a path that ends in \.png"):
+        main(["sheet", "--class", "daisy", "--out", str(tmp_path / "sheet.jpg")])
 
 
 def test_classes_lists_the_kinds(paths, capsys):
