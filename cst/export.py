@@ -52,10 +52,15 @@ def to_onnx(net: RenderNet) -> onnx.ModelProto:
         )
     model = program.model_proto
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
-    for holder in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
-        del holder.metadata_props[:]  # where each node came from in the exporting machine's source files
-        holder.doc_string = ""
+    forget_origin(model)
     return model
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Remove where each node came from in the exporting machine's source files."""
+    for holder in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
 
 
 def halve_tables(model: onnx.ModelProto) -> None:

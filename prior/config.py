@@ -41,9 +41,9 @@ ModelConfig = GPTConfig | PixelCNNConfig
 KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
 PRESETS: dict[str, ModelConfig] = {
     "tiny": GPTConfig(width=64, hidden=128, heads=2, layers=(2, 1, 1), embedding=32, window=5, context=3, dropout=0.0),
-    "small": GPTConfig(),  # 19M
-    "base": GPTConfig(width=512, hidden=1408, heads=8, layers=(8, 4, 4)),
-    "large": GPTConfig(width=768, hidden=2048, heads=12, layers=(12, 6, 6)),
+    "small": GPTConfig(),  # 19 million parameters with 2048 shapes and 8192 textures
+    "base": GPTConfig(width=384, hidden=1024, heads=6),  # 37 million
+    "large": GPTConfig(width=768, hidden=2048, heads=12, layers=(10, 5, 5)),  # 158 million
     "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3),
     "pixelcnn": PixelCNNConfig(),
     "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),

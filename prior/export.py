@@ -18,14 +18,13 @@ from torch import Tensor, nn
 
 from cst.command import run
 from cst.config import replacing
-from cst.export import tensor_places
+from cst.export import OPSET, forget_origin, tensor_places
 from prior.config import PriorConfig
 from prior.gpt import GPT, LevelGPT
 from prior.pixelcnn import GatedTrunk, PixelCNN
 from prior.runtime import OnnxPrior, gpt_graph, head_graph
 from prior.torch_runtime import WEIGHTS, TorchPrior, load_prior
 
-OPSET = 20
 B, P = torch.export.Dim("B", min=1), torch.export.Dim("P", min=1)
 Graph = tuple[nn.Module, dict[str, Any], list[str], dict[str, Any]]  # module, inputs, outputs, which sizes vary
 
@@ -144,9 +143,7 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
             dynamic_shapes=tuple(varying.values()),
         )
     model = program.model_proto
-    for holder in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
-        del holder.metadata_props[:]  # where each node came from in the exporting machine's source files
-        holder.doc_string = ""
+    forget_origin(model)
     return model
 
 
