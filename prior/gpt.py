@@ -47,7 +47,6 @@ class Stem(nn.Module):
 
     def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
         super().__init__()
-        self.levels = len(levels)
         self.windows = [Window(config.context, causal=False) for _ in levels[:-1]]
         self.windows.append(Window(config.window, causal=True))
         self.tables = nn.ModuleList(nn.Embedding(level.size + 1, config.embedding) for level in levels)

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASSES, free_port, make_photo
+from interruption import interrupt_after, progress
 from PIL import Image
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 import prior.train
-from cst import checkpoint
 from cst.config import TokenizerConfig
 from prior.config import PriorConfig, TrainConfig
 from prior.torch_runtime import WEIGHTS, TorchPrior
@@ -42,23 +41,6 @@ def trainer(kinds_of_photo, artifact, tmp_path) -> Trainer:
     """A trainer that has not begun."""
     config = TrainConfig(preset="tiny", size=16, batch=4, precision="no", patience=2)
     return Trainer(config, tokenizer=artifact, images=[str(kinds_of_photo)], out=tmp_path)
-
-
-def progress(out: Path) -> dict:
-    with safe_open(out / "state.safetensors", framework="pt") as file:
-        return json.loads(file.metadata()["progress"])
-
-
-def interrupt_after(monkeypatch, step: int) -> None:
-    """Stop a run as Ctrl-C would, right after it has saved this step's checkpoint."""
-    save = checkpoint.save
-
-    def save_and_stop(path, **state):
-        save(path, **state)
-        if state["progress"]["step"] == step:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "save", save_and_stop)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

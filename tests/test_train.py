@@ -1,14 +1,13 @@
 """Training through its command: it learns, resumes exactly, averages everything and stops at nonsense."""
 
-import json
 import re
 
 import numpy as np
 import pytest
 import torch
 from conftest import FIT, free_port
+from interruption import interrupt_after, progress
 from PIL import Image
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 import cst.export
@@ -34,23 +33,6 @@ def train(photos, codebooks_folder):
         return load_file(out / "state.safetensors")
 
     return call
-
-
-def progress(out) -> dict:
-    with safe_open(out / "state.safetensors", framework="pt") as file:
-        return json.loads(file.metadata()["progress"])
-
-
-def interrupt_after(monkeypatch, step: int) -> None:
-    """Stop a run as Ctrl-C would, right after it has saved this step's checkpoint."""
-    save = checkpoint.save
-
-    def save_and_stop(path, **state):
-        save(path, **state)
-        if state["progress"]["step"] == step:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "save", save_and_stop)
 
 
 def largest_gap(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
