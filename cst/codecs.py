@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from cst.images import to_float
+from cst.metrics import psnr
+
 FORMATS = ("JPEG", "WEBP", "AVIF")
 LOWEST = {"JPEG": 1, "WEBP": 0, "AVIF": 0}
 
@@ -32,9 +35,31 @@ def at_bytes(image: Image.Image, format: str, limit: int) -> Coded:
             low = middle
         else:
             high = middle - 1
-    data = _encode(image, format, low)
+    return _coded(image, format, low)
+
+
+def at_psnr(image: Image.Image, format: str, psnr_db: float) -> Coded:
+    """The smallest file of `format` (one of `FORMATS`) that is at least as near to `image` as `psnr_db`, in dB.
+
+    The search is by bisection over the quality setting, 0 or 1 to 100; where even the best is farther, the best.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"no format '{format}'; accepted: {', '.join(FORMATS)}")
+    original = to_float(image)
+    low, high = LOWEST[format], 100
+    while low < high:
+        middle = (low + high) // 2
+        if psnr(to_float(_coded(image, format, middle).picture), original) >= psnr_db:
+            high = middle
+        else:
+            low = middle + 1
+    return _coded(image, format, low)
+
+
+def _coded(image: Image.Image, format: str, quality: int) -> Coded:
+    data = _encode(image, format, quality)
     with Image.open(io.BytesIO(data)) as coded:
-        return Coded(coded.convert("RGB"), len(data), low)
+        return Coded(coded.convert("RGB"), len(data), quality)
 
 
 def _encode(image: Image.Image, format: str, quality: int) -> bytes:

@@ -100,6 +100,13 @@ def shorten(image: Image.Image, shortest: int) -> Image.Image:
     return fit_within(image, round(max(image.size) * scale)) if scale < 1 else image
 
 
+def middle(image: Image.Image, size: int) -> Image.Image:
+    """The largest square in the middle of a picture, resized to `size` x `size` pixels."""
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+
+
 def to_float(image: Image.Image) -> np.ndarray:
     """RGB picture -> (3, H, W) float32 in [0, 1]."""
     return np.ascontiguousarray(np.asarray(image, dtype=np.float32).transpose(2, 0, 1)) / 255

@@ -1,4 +1,4 @@
-"""Codebooks, RenderNet and exports from your own photos, in one command that can be interrupted and run again.
+"""Codebooks, RenderNet, exports and statistics from your own photos, in one command; run it again if interrupted.
 
 python -m cst.retrain --images photos/ --out runs/mine
 """
@@ -6,7 +6,7 @@ python -m cst.retrain --images photos/ --out runs/mine
 import argparse
 from pathlib import Path
 
-from cst import export, fit, train
+from cst import export, fit, statistics, train
 from cst.command import run
 
 
@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     fit.main([*images, "--out", out, *smoke])
     train.main([*images, "--codebooks", out, "--out", out, *smoke])
     export.main([*images, "--tokenizer", out])
+    statistics.main([*images, "--tokenizer", out, *(["--limit", "20"] if flags.smoke else [])])
 
 
 if __name__ == "__main__":

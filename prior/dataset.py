@@ -7,7 +7,7 @@ from PIL import Image
 
 from cst.codebooks import Codebooks
 from cst.crops import Crops
-from cst.images import Entry, Photos, to_float
+from cst.images import Entry, Photos, middle, to_float
 from prior.config import PriorConfig
 
 
@@ -56,7 +56,7 @@ def encode_squares(entries: Sequence[Entry], prior: PriorConfig, codebooks: Code
     tokens, labels = [], []
     for index, entry in enumerate(photos.entries):
         if (photo := photos[index]) is not None:
-            picture = middle(photo, size)
+            picture = middle(Image.fromarray(photo), size)
             tokens.append(codebooks.encode(to_float(picture)[None], beam=prior.beam)[0])
             labels.append(prior.classes.index(entry.label))
     if not tokens:
@@ -65,11 +65,3 @@ def encode_squares(entries: Sequence[Entry], prior: PriorConfig, codebooks: Code
             f"it was trained on ({', '.join(prior.classes):.80})"
         )
     return np.stack(tokens), np.array(labels)
-
-
-def middle(photo: np.ndarray, size: int) -> Image.Image:
-    """(H, W, 3) uint8 -> the largest square in the middle, resized to `size` x `size` pixels."""
-    side = min(photo.shape[:2])
-    top, left = ((length - side) // 2 for length in photo.shape[:2])
-    square = Image.fromarray(photo[top : top + side, left : left + side])
-    return square.resize((size, size), Image.Resampling.LANCZOS)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cst.codebooks import from_patches
-from cst.images import to_float, to_image
+from cst.images import middle, to_float, to_image
 from cst.protocol import bits_per_patch
 from cst.runtime import OnnxTokenizer
 from cst.tokens import Tokens
@@ -82,20 +82,38 @@ class Sampler:
         raise ValueError(f"no class '{name}'; {f'did you mean {meant}?' if near else some}")
 
     def sample(
-        self, name: str | None = None, *, count: int = 4, seed: int = 0, settings: Settings | None = None
+        self,
+        name: str | None = None,
+        *,
+        count: int = 4,
+        seed: int = 0,
+        settings: Settings | None = None,
+        known: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        lean: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """Draw `count` pictures of a class (None: of no class in particular); yields after every token.
 
-        The same seed gives the same pictures on the same machine. Raises ValueError for an unknown class, a count
-        outside 1 to 16, or a negative seed.
+        known: (L, h, w) int tokens, which every picture keeps where `mask`, (L, h, w) bool, is True; both or neither.
+        lean: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises ValueError for an
+        unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
         """
         if not 1 <= count <= MOST:
             raise ValueError(f"{count} pictures; accepted: 1 to {MOST} at once")
         if seed < 0:
             raise ValueError(f"the seed {seed}; accepted: 0 or more")
         label = np.full(count, self.label(name))
-        known = np.zeros((count, len(self.prior.levels), *self.prior.grid), np.int32)
-        return self.prior.sample(known, np.zeros(known.shape, bool), label, settings or self.defaults, seed)
+        if known is None or mask is None:
+            assert known is mask, "known tokens and their mask go together"
+            known = np.zeros((len(self.prior.levels), *self.prior.grid), np.int32)
+            mask = np.zeros(known.shape, bool)
+        known, mask = (np.repeat(array[None], count, 0) for array in (known, mask))
+        return self.prior.sample(known, mask, label, settings or self.defaults, seed, lean=lean)
+
+    def encode(self, photo: Image.Image) -> np.ndarray:
+        """The middle square of a photo as this prior sees it -> (L, h, w) int32 tokens."""
+        square = to_float(middle(photo, self.size[0]))
+        return self.tokenizer.codebooks.encode(square[None], beam=self.prior.config.beam)[0]
 
     def preview(self, step: Step, *, blank: float = 0.5) -> list[Image.Image]:
         """What there is so far, without any network: color, then shape, then texture; `blank` gray where nothing is."""

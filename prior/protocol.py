@@ -86,11 +86,20 @@ class Prior(Protocol):
         ...
 
     def sample(
-        self, known: np.ndarray, mask: np.ndarray, label: np.ndarray, settings: Settings, seed: int
+        self,
+        known: np.ndarray,
+        mask: np.ndarray,
+        label: np.ndarray,
+        settings: Settings,
+        seed: int,
+        *,
+        lean: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """Write new tokens where `mask` is False, one after another, and keep those of `known` where it is True.
 
         known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int. The same seed gives the same pictures.
+        lean: (h, w, V) float, added to the log-probabilities of the first level's codes before they are drawn: a wish
+        for some colors at a place (a product of experts: Hinton, 2002, "Training Products of Experts").
         Stop by leaving the iteration; the last step holds all there is.
         """
         ...

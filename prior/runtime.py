@@ -63,10 +63,17 @@ class OnnxPrior:
         return log_prob(self, tokens, label)
 
     def sample(
-        self, known: np.ndarray, mask: np.ndarray, label: np.ndarray, settings: Settings, seed: int
+        self,
+        known: np.ndarray,
+        mask: np.ndarray,
+        label: np.ndarray,
+        settings: Settings,
+        seed: int,
+        *,
+        lean: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """See `Prior.sample`."""
-        return sample(self, known, mask, label, settings, seed)
+        return sample(self, known, mask, label, settings, seed, lean=lean)
 
     def plan(self, mask: np.ndarray) -> Sequence[tuple[int, int]]:
         """See `Writer.plan`."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,15 +10,22 @@ from prior.protocol import LevelSettings, Settings, Step, Writer
 
 
 def sample(
-    writer: Writer, known: np.ndarray, mask: np.ndarray, label: np.ndarray, settings: Settings, seed: int
+    writer: Writer,
+    known: np.ndarray,
+    mask: np.ndarray,
+    label: np.ndarray,
+    settings: Settings,
+    seed: int,
+    *,
+    lean: np.ndarray | None = None,
 ) -> Iterator[Step]:
     """Write new tokens where `mask` is False, and keep those of `known` where it is True; see `Prior.sample`.
 
     Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every token; once if
-    nothing is to be written. Raises
-    ValueError, before the first step, for arguments that don't fit the model.
+    nothing is to be written. Raises ValueError, before the first step, for arguments that don't fit the model.
     """
     check(writer, known, mask, label)
+    check_lean(writer, lean)
     if len(settings.levels) != len(writer.levels):
         raise ValueError(f"settings for {len(settings.levels)} levels; accepted: {len(writer.levels)}, one a level")
     tokens, final = np.where(mask, known, 0).astype(np.int32), mask.copy()
@@ -41,6 +49,8 @@ def sample(
             scores = free + settings.guidance * (own - free)
         else:
             own = scores = writing.predict(level, position, tokens, label)
+        if lean is not None and level == 0:
+            scores = scores + lean[row, column]
         new = ~mask[:, level, row, column]
         if new.any():
             drawn = draw(truncate(scores, settings.levels[level]), chance[:, level, row, column])
@@ -52,16 +62,45 @@ def sample(
 
 def log_prob(writer: Writer, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
     """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, one after another."""
+    return survey(writer, tokens, label, likeliest=1).log_prob
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a prior thought of every token of some pictures before it saw it.
+
+    log_prob: (B, L, h, w) float32, natural log of p of the token that is there. codes: (B, L, h, w, k) int32, the
+    likeliest codes, the first the likeliest, and p: (B, L, h, w, k) float32, their probabilities.
+    """
+
+    log_prob: np.ndarray
+    codes: np.ndarray
+    p: np.ndarray
+
+
+def survey(writer: Writer, tokens: np.ndarray, label: np.ndarray, *, likeliest: int = 5) -> Survey:
+    """(B, L, h, w) int tokens and (B,) int classes -> the likelihood of each, and the `likeliest` codes there.
+
+    Raises ValueError for arguments that don't fit the model.
+    """
     mask = np.zeros(tokens.shape, bool)
     check(writer, tokens, mask | True, label)
+    most = min(level.size for level in writer.levels)
+    if not 1 <= likeliest <= most:
+        raise ValueError(f"the {likeliest} likeliest codes; accepted: 1 to {most}")
     tokens, label = tokens.astype(np.int32), label.astype(np.int64)
     writing = writer.start()
     found = np.empty(tokens.shape, np.float32)
+    codes, p = (np.empty((*tokens.shape, likeliest), kind) for kind in (np.int32, np.float32))
     for level, position in writer.plan(mask):
         row, column = divmod(position, tokens.shape[3])
         scores = writing.predict(level, position, tokens, label)
         found[:, level, row, column] = np.take_along_axis(scores, tokens[:, level, row, column, None], 1)[:, 0]
-    return found
+        few = np.argpartition(-scores, likeliest - 1, axis=1)[:, :likeliest]
+        few = np.take_along_axis(few, np.argsort(-np.take_along_axis(scores, few, 1), axis=1, kind="stable"), 1)
+        codes[:, level, row, column] = few
+        p[:, level, row, column] = np.exp(np.take_along_axis(scores, few, 1))
+    return Survey(found, codes, p)
 
 
 def truncate(scores: np.ndarray, settings: LevelSettings) -> np.ndarray:
@@ -104,3 +143,12 @@ def check(writer: Writer, known: np.ndarray, mask: np.ndarray, label: np.ndarray
         raise ValueError(f"classes are {label.dtype} {label.shape}; accepted: integers ({len(known)},), one a picture")
     if not 0 <= label.min() <= label.max() <= most:
         raise ValueError(f"classes span {label.min()} to {label.max()}; accepted: 0 to {most - 1}, or {most} for none")
+
+
+def check_lean(writer: Writer, lean: np.ndarray | None) -> None:
+    """Raise ValueError unless a lean of the colors is finite and fits the model."""
+    if lean is None:
+        return
+    wanted = (*writer.grid, writer.levels[0].size)
+    if lean.shape != wanted or not np.issubdtype(lean.dtype, np.floating) or not np.isfinite(lean).all():
+        raise ValueError(f"the lean is {lean.dtype} {lean.shape}; accepted: finite floats {wanted}")

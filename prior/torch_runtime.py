@@ -64,10 +64,17 @@ class TorchPrior:
         return torch.stack(likelihoods, 1).reshape(tokens.shape).cpu().numpy()
 
     def sample(
-        self, known: np.ndarray, mask: np.ndarray, label: np.ndarray, settings: Settings, seed: int
+        self,
+        known: np.ndarray,
+        mask: np.ndarray,
+        label: np.ndarray,
+        settings: Settings,
+        seed: int,
+        *,
+        lean: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """See `Prior.sample`."""
-        return sample(self, known, mask, label, settings, seed)
+        return sample(self, known, mask, label, settings, seed, lean=lean)
 
     def plan(self, mask: np.ndarray) -> Sequence[tuple[int, int]]:
         """See `Writer.plan`."""

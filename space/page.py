@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from space import reconstruct, sample, theme
+from space import inside, reconstruct, remix, sample, story, theme
 from space.models import Models
 
 LARGEST_UPLOAD = "20mb"
@@ -27,9 +27,15 @@ def build(models: Models) -> gr.Blocks:
         gr.HTML(HEADER, elem_id="header")
         with gr.Tabs():
             with gr.Tab("Reconstruct", id="reconstruct"):
-                reconstruct.build(models)
+                photo = reconstruct.build(models)
             with gr.Tab("Sample", id="sample"):
                 sample.build(models)
+            with gr.Tab("Remix", id="remix"):
+                remix.build(models)
+            with gr.Tab("Look inside", id="inside"):
+                inside.build(models)
+            with gr.Tab("How it works", id="story") as tab:
+                story.build(models, tab, photo)
         gr.HTML(FOOTER, elem_id="footer")
     return page.queue(max_size=64)
 

@@ -2,29 +2,19 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import gradio as gr
-from gradio.data_classes import ImageData
 
 from cst.images import fit_within, load_image
 from cst.protocol import Level, bits_per_patch
 from space import stages
 from space.difference import FULL_SCALE, legend
 from space.models import MODEL_QUEUE, Models
+from space.picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker
 from space.welcome import explain
 
-EXAMPLES = Path(__file__).parent / "examples"
-EXAMPLE_PHOTOS = {
-    "cat": "chelsea.jpg",
-    "blossom": "blossom.webp",
-    "coffee": "coffee.jpg",
-    "canal": "canal.webp",
-    "astronaut": "astronaut.jpg",
-    "boat": "boat.webp",
-}
 STEPS = (
     ("Color", "One of {} colors for every patch of 8 × 8 pixels: its mean."),
     ("Shape", "One of {} patterns for what the color leaves out."),
@@ -40,9 +30,8 @@ SHOW_RESULT = """(photo) => {
 }"""
 
 
-def build(models: Models) -> None:
-    """Lay out the tab inside the current `gr.Blocks` and connect it."""
-    gr.set_static_paths(EXAMPLES)  # served where they lie: copies would be deleted with the visitors' photos
+def build(models: Models) -> gr.Image:
+    """Lay out the tab inside the current `gr.Blocks` and connect it; returns the photo that the visitor chooses."""
     levels = models.cst("int8").tokenizer.levels
     with gr.Row(elem_id="bench"):
         with gr.Column(scale=2, min_width=300):
@@ -78,25 +67,12 @@ def build(models: Models) -> None:
     photo.change(None, photo, None, js=SHOW_RESULT, api_visibility="private")
     run.failure(lambda: layout(None), None, outputs, api_visibility="private", queue=False)
     stop.click(lambda: gr.Row(visible=False), None, running, cancels=[run], api_visibility="private", queue=False)
+    return photo
 
 
 def build_inputs() -> tuple[gr.Image, gr.Slider, gr.Radio]:
     """Example photos, the upload and the settings: (photo, detail, quality)."""
-    gr.HTML("<h3>Press a photo</h3>")
-    with gr.Row(elem_classes="examples"):
-        examples = {
-            gr.Button(name, icon=EXAMPLES / file, elem_classes="example"): str(EXAMPLES / file)
-            for name, file in EXAMPLE_PHOTOS.items()
-        }
-    gr.HTML("<h3>Or bring your own</h3>")
-    photo = gr.Image(
-        label="photo", show_label=False, type="filepath", image_mode=None, height=300, buttons=["fullscreen"],
-        sources=["upload", "webcam", "clipboard"], elem_id="photo", alt_text="the chosen photo",
-        placeholder="Drop a photo here, or press to choose one",
-    )  # fmt: skip
-    photo.preprocess = uploaded_file  # Gradio's own opens the file with Pillow, and an unreadable one ends there
-    for button, file in examples.items():
-        button.click(partial(str, file), None, photo, api_visibility="private", queue=False, show_progress="hidden")
+    photo = photo_picker("photo")
     with gr.Accordion("More", open=False, elem_id="more"):
         detail = gr.Slider(
             128, 2048, 512, step=64, label="Detail", info="Longest side in pixels; a photo is never enlarged."
@@ -106,13 +82,6 @@ def build_inputs() -> tuple[gr.Image, gr.Slider, gr.Radio]:
             info="Arithmetic of the network that paints.",
         )  # fmt: skip
     return photo, detail, quality
-
-
-def uploaded_file(payload: ImageData | None) -> str | None:
-    """The path of an upload as it came, so that `load_image` alone decides what is a picture."""
-    if payload is not None and payload.path is None:
-        raise gr.Error("Send the photo as a file.", print_exception=False)
-    return None if payload is None else payload.path
 
 
 def build_results(levels: Sequence[Level]) -> tuple[list[gr.Image], gr.HTML]:

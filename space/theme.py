@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.themes.utils import colors, sizes
 from gradio.themes.utils.fonts import Font
 
-CSS = Path(__file__).with_name("page.css")
+CSS = [Path(__file__).with_name(name) for name in ("page.css", "remix.css", "inside.css", "story.css")]
 ICON = Path(__file__).with_name("icon.svg")
 
 # Plain `Font`s are names in the style sheet; Gradio's own default is a file, or a request to a font service.
