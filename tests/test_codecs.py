@@ -6,7 +6,9 @@ import pytest
 from conftest import make_photo
 from PIL import Image
 
-from cst.codecs import FORMATS, LOWEST, _encode, at_bytes
+from cst.codecs import FORMATS, LOWEST, _encode, at_bytes, at_psnr
+from cst.images import to_float
+from cst.metrics import psnr
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -40,3 +42,24 @@ def test_where_nothing_fits_the_smallest_file_is_taken_and_its_bytes_told(format
 def test_an_unknown_format_is_refused_and_the_known_ones_named():
     with pytest.raises(ValueError, match="no format 'HEIC'; accepted: JPEG, WEBP, AVIF"):
         at_bytes(make_photo(0, 16, 16), "HEIC", 1000)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("wanted", [24.0, 30.0])
+def test_the_smallest_file_is_found_that_is_near_enough(format, wanted):
+    photo = make_photo(0, 64, 56)
+    coded = at_psnr(photo, format, wanted)
+    assert psnr(to_float(coded.picture), to_float(photo)) >= wanted
+    assert coded.bytes == len(_encode(photo, format, coded.quality))
+    if coded.quality > LOWEST[format]:
+        with Image.open(io.BytesIO(_encode(photo, format, coded.quality - 1))) as worse:
+            assert psnr(to_float(worse.convert("RGB")), to_float(photo)) < wanted
+
+
+def test_where_no_quality_is_near_enough_the_best_is_taken():
+    assert at_psnr(make_photo(0, 64, 56), "JPEG", 200.0).quality == 100
+
+
+def test_an_unknown_format_has_no_psnr_either():
+    with pytest.raises(ValueError, match="no format 'GIF'"):
+        at_psnr(make_photo(0, 16, 16), "GIF", 30.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cst.protocol import Level
 from prior.protocol import LevelSettings, Settings, Step
-from prior.sample import draw, log_prob, sample, truncate
+from prior.sample import draw, log_prob, sample, survey, truncate
 from prior.writing import plan_by_level, plan_by_patch
 
 SIZES = (5, 7, 11)
@@ -54,13 +54,14 @@ def run(
     seed: int = 0,
     known: np.ndarray | None = None,
     mask: np.ndarray | None = None,
+    lean: np.ndarray | None = None,
     **wanted: object,
 ) -> list[Step]:
     """All steps of a sampling."""
     known = np.zeros((batch, *SHAPE), np.int32) if known is None else known
     mask = np.zeros((batch, *SHAPE), bool) if mask is None else mask
     label = np.array(label or [0] * batch)
-    return list(sample(toy, known, mask, label, Settings(**wanted), seed))
+    return list(sample(toy, known, mask, label, Settings(**wanted), seed, lean=lean))
 
 
 # Seeds and steps ------------------------------------------------------------------------------------------------------
@@ -360,3 +361,68 @@ def test_arguments_that_do_not_fit_the_model_are_refused_before_any_work(changes
     with pytest.raises(ValueError, match=said):
         next(sample(toy, **arguments, seed=0))
     assert not toy.predicted
+
+
+# A lean of the colors -------------------------------------------------------------------------------------------------
+
+
+def lean_to(code: int, strength: float) -> np.ndarray:
+    lean = np.zeros((*GRID, SIZES[0]), np.float32)
+    lean[..., code] = strength
+    return lean
+
+
+def test_a_strong_lean_decides_the_colors_and_nothing_else():
+    free, leaning = run(Toy())[-1].tokens, run(Toy(), lean=lean_to(3, 50))[-1].tokens
+    assert (leaning[:, 0] == 3).all() and not (free[:, 0] == 3).all()
+    assert len(np.unique(leaning[:, 1:])) > 1
+    assert np.array_equal(run(Toy(), lean=lean_to(3, 0))[-1].tokens, free)
+
+
+def test_a_lean_multiplies_the_model_s_own_probabilities():
+    """The color of the first patch, over many seeds: p(c) exp(lean(c)), normalized."""
+    own = np.exp(Toy().predict(0, 0, np.zeros((1, *SHAPE), np.int32), np.array([0]))[0])
+    wanted = own * np.exp([0, 0, 1.5, 0, 0])
+    known, mask = np.zeros((400, *SHAPE), np.int32), np.ones((400, *SHAPE), bool)
+    mask[:, 0, 0, 0] = False
+    drawn = run(Toy(), 400, known=known, mask=mask, lean=lean_to(2, 1.5))[-1].tokens[:, 0, 0, 0]
+    assert np.allclose(np.bincount(drawn, minlength=5) / 400, wanted / wanted.sum(), atol=0.08)
+
+
+def test_bits_are_the_model_s_own_whatever_the_lean():
+    steps = run(Toy(), lean=lean_to(3, 50))
+    counted = -log_prob(Toy(), steps[-1].tokens, np.array([0, 0]))[:, 0].sum((1, 2)) / np.log(2)
+    assert np.allclose(steps[-1].bits[:, 0], counted, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "lean", [np.zeros((3, 4, 6), np.float32), np.zeros((3, 4, 5), int), np.full((3, 4, 5), np.nan), np.zeros(5)]
+)
+def test_a_lean_that_does_not_fit_is_refused_before_any_work(lean):
+    toy = Toy()
+    with pytest.raises(ValueError, match=r"the lean is .* accepted: finite floats \(3, 4, 5\)"):
+        run(toy, lean=lean)
+    assert not toy.predicted
+
+
+# A survey -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [plan_by_level, plan_by_patch])
+def test_a_survey_names_the_likeliest_codes_of_every_place(plan):
+    tokens, label = run(Toy(plan))[-1].tokens, np.array([0, 1])
+    found = survey(Toy(plan), tokens, label, likeliest=4)
+    assert np.array_equal(found.log_prob, log_prob(Toy(plan), tokens, label))
+    assert found.codes.shape == found.p.shape == (2, *SHAPE, 4)
+    for level, position in plan(np.zeros((1, *SHAPE), bool)):
+        row, column = divmod(position, GRID[1])
+        p = np.exp(Toy(plan).predict(level, position, tokens, label))
+        order = np.argsort(-p, axis=1)[:, :4]
+        assert np.array_equal(found.codes[:, level, row, column], order)
+        assert np.allclose(found.p[:, level, row, column], np.take_along_axis(p, order, 1))
+
+
+@pytest.mark.parametrize("likeliest", [0, 6])
+def test_a_survey_of_more_codes_than_there_are_is_refused(likeliest):
+    with pytest.raises(ValueError, match="accepted: 1 to 5"):
+        survey(Toy(), np.zeros((1, *SHAPE), np.int32), np.array([0]), likeliest=likeliest)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import CLASSES
+from conftest import CLASSES, make_photo
 from PIL import Image
 
 from cst.codebooks import Codebooks
-from cst.images import to_image
+from cst.images import middle, to_float, to_image
 from cst.protocol import bits_per_patch
 from cst.runtime import OnnxTokenizer
 from cst.tokens import Tokens
@@ -157,3 +157,29 @@ def test_the_prior_of_another_tokenizer_is_refused(gpt_folder):
 def test_a_model_that_is_not_packaged_is_refused():
     with pytest.raises(ValueError, match="no model 'diffusion'; accepted: gpt, pixelcnn"):
         Sampler.from_pretrained("diffusion")
+
+
+# What is known already ------------------------------------------------------------------------------------------------
+
+
+def test_a_photo_is_encoded_as_the_prior_learned_it(sampler, tokenizer):
+    photo = make_photo(7, 70, 50)
+    tokens = sampler.encode(photo)
+    square = to_float(middle(photo, 32))
+    assert np.array_equal(tokens, tokenizer.codebooks.encode(square[None], beam=sampler.prior.config.beam)[0])
+
+
+def test_known_tokens_are_kept_in_every_picture_and_the_others_drawn(sampler):
+    known = sampler.encode(make_photo(7, 70, 50))
+    mask = np.zeros(known.shape, bool)
+    mask[:, :2] = True  # the top half
+    *_, last = sampler.sample("daisy", count=3, known=known, mask=mask)
+    assert all(np.array_equal(picture[mask], known[mask]) for picture in last.tokens)
+    assert not np.array_equal(last.tokens[0], last.tokens[1])
+
+
+def test_a_lean_reaches_the_colors(sampler):
+    lean = np.zeros((*sampler.prior.grid, sampler.prior.levels[0].size), np.float32)
+    lean[..., 5] = 50
+    *_, last = sampler.sample(count=2, lean=lean)
+    assert (last.tokens[:, 0] == 5).all()
