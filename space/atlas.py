@@ -89,7 +89,7 @@ def describe(usage: Usage, counts: np.ndarray, whose: str) -> str:
     """A level's numbers in words beside its histogram, as HTML. whose: photo, or photos, that were counted."""
     return (
         f'<div class="usage"><p><b>{html.escape(usage.level)}</b> {usage.used:,} of {usage.size:,} codes occur in '
-        f"{whose}, as unevenly as if {usage.perplexity:,.0f} were used equally often.</p>"
+        f"{whose}, which is as varied as if {usage.perplexity:,.0f} were used equally often.</p>"
         f"{histogram(counts, usage.level)}</div>"
     )
 
@@ -119,9 +119,9 @@ def tell(codebooks: Codebooks, level: int, code: int, statistics: Statistics | N
     name = codebooks.levels[level].name
     words = [f"<b>{name} {code:,}</b>"]
     if statistics is not None:
-        words.append(common(statistics, level, code))
+        words.append(f"{common(statistics, level, code)} of training photos")
     if counts is not None:
         times = int(counts[code])
-        words.append(f"{times:,} {'time' if times == 1 else 'times'} in your photo")
+        words.append(f"{times:,} in your photo" if times else "none in your photo")
     address = tile_address(tiles(codebooks, level)[code])
     return f'<div class="told"><img src="{address}" alt=""><span>{", ".join(words)}</span></div>'

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import gradio as gr
-import numpy as np
 
 from cst.protocol import bits_per_patch
 from cst.statistics import Statistics
-from space import atlas, patch, stages, surprise
+from space import patch, sheets, stages, surprise
 from space.drawing import NAMES
 from space.look import Look, expect, statistics_of, take_apart
 from space.models import MODEL_QUEUE, Models
@@ -25,9 +24,8 @@ bits.</span></div></li>
 <li><div><b>The codebooks</b><span>Every color, shape and texture there is, below; those of your photo light
 up.</span></div></li></ul>"""
 READING = """A model that has read codes of many flowers foretells each code of this photo from those before it.
-Bright is what it did not expect, and what takes the most bits. Press a patch to see what it expected instead."""
-CODEBOOKS = """Every code there is, with those alike beside each other. A photo may use any of them; after you
-choose one, only the codes it uses stay bright. Press a tile to learn more about it."""
+Bright is what it did not expect and what takes the most bits; the scale ends where a code would cost as much without
+the model. Press a patch to see what it expected instead."""
 
 # On a phone the result lies below the fold.
 SHOW_RESULT = """(photo) => {
@@ -47,26 +45,26 @@ def build(models: Models) -> None:
         with gr.Column(scale=3, min_width=300, elem_id="inside-result", elem_classes="result"):
             with gr.Column() as welcome:
                 h, w = models.sampler(models.kinds[0]).prior.grid if models.kinds else (16, 16)
-                gr.HTML(WELCOME.format(h * w), elem_id="what-is-inside", elem_classes="welcome")
+                steps = gr.HTML(WELCOME.format(h * w), elem_id="what-is-inside", elem_classes="welcome")
             with gr.Column(visible=False) as stage:
                 square, column, row, card, expected = build_patch()
     with gr.Column(visible=False, elem_id="surprise") as measured:
         beside, pictures, table = build_surprise(models)
-    sheets, words, told = build_atlas(cst.tokenizer.levels)
-    numbers, patch_numbers, usage_numbers = (gr.JSON(label="numbers", visible=False) for _ in range(3))
-    looked, counted = gr.State(), gr.State()
+    numbers, patch_numbers = (gr.JSON(label="numbers", visible=False) for _ in range(2))
+    looked = gr.State()
 
     quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     shown = [square, *pictures, table, numbers, looked, welcome, stage, measured]
-    run = gr.on(
-        [photo.change, kind.input, model.input], look_handler(models, statistics), [photo, kind, model], shown,
-        api_name="look", trigger_mode="always_last", show_progress_on=[welcome, card], **MODEL_QUEUE,
-    )  # fmt: skip
-    run.failure(lambda: layout(None, models, statistics), None, shown, **quiet)
+    look, inputs = look_handler(models, statistics), [photo, kind, model]
+    settings = {"trigger_mode": "always_last", "show_progress_on": [steps, card], **MODEL_QUEUE}
+    run = photo.change(look, inputs, shown, api_name="look", **settings)
+    again = gr.on([kind.input, model.input], look, inputs, shown, api_visibility="private", **settings)
     photo.change(None, photo, None, js=SHOW_RESULT, api_visibility="private")
     choose = chooser(codebooks, statistics)
-    run.then(choose, [looked, column, row], [card, expected], **quiet)
-    run.then(lambda look: look and surprise.enlarged(look), looked, beside, **quiet)
+    for each in (run, again):
+        each.failure(lambda: layout(None, models, statistics), None, shown, **quiet)
+        each.then(choose, [looked, column, row], [card, expected], **quiet)
+        each.then(lambda look: look and surprise.enlarged(look), looked, beside, **quiet)
     for number in (column, row):
         number.input(choose, [looked, column, row], [card, expected], trigger_mode="always_last", **quiet)
     for picture in (square, beside, *pictures):
@@ -77,15 +75,7 @@ def build(models: Models) -> None:
         patch_handler(models, statistics), [photo, kind, model, column, row], [patch_numbers, card, expected],
         api_name="patch", **MODEL_QUEUE,
     )  # fmt: skip
-
-    lit = [*sheets, *words, usage_numbers, counted]
-    photo.change(
-        atlas_handler(models, statistics), photo, lit, api_name="atlas", trigger_mode="always_last",
-        show_progress_on=words, **MODEL_QUEUE,
-    )  # fmt: skip
-    bench.parent.select(lambda counts: drawn(models, statistics, counts), counted, lit, **quiet)
-    for level, (picture, line) in enumerate(zip(sheets, told, strict=True)):
-        picture.select(teller(models, statistics, level), counted, line, **quiet)
+    sheets.build(models, statistics, photo, run, bench.parent)
 
 
 def build_inputs(models: Models) -> tuple[gr.Image, gr.Dropdown, gr.Radio]:
@@ -130,7 +120,7 @@ def picture_of_patches(alt: str, elem_id: str | None = None) -> gr.Image:
 def build_surprise(models: Models) -> tuple[gr.Image, list[gr.Image], gr.HTML]:
     """(the photo, a map a level and one of all together, the table)."""
     levels = models.cst("int8").tokenizer.levels
-    gr.HTML("<h2>What surprised the model</h2>")
+    gr.HTML(f"<h2>{'What surprised the model' if models.kinds else 'What the codes cost'}</h2>")
     with gr.Column(visible=bool(models.kinds)):
         gr.HTML(f"<p>{READING}</p>", elem_classes="lead")
         with gr.Row(elem_classes=["ladder", "five"]):
@@ -149,24 +139,8 @@ def cell(name: str, top: float) -> gr.Image:
             label=name, show_label=False, format="png", interactive=False, buttons=["download"],
             alt_text=f"bits that {name} took in each patch", elem_classes=["picture", "crisp"],
         )  # fmt: skip
-        gr.HTML(f"{surprise.scale(top)}<p><b>{name}</b> {top:g} bits at a fixed length</p>", elem_classes="caption")
+        gr.HTML(f"{surprise.scale(top)}<p><b>{name}</b></p>", elem_classes="caption")
     return picture
-
-
-def build_atlas(levels: Any) -> tuple[list[gr.Image], list[gr.HTML], list[gr.HTML]]:
-    """(a sheet a level, its numbers in words, what is said of a tile that is pressed)."""
-    gr.HTML("<h2>The codebooks</h2>")
-    gr.HTML(f"<p>{CODEBOOKS}</p>", elem_classes="lead")
-    sheets, words, told = [], [], []
-    for level in levels:
-        words.append(gr.HTML(label=f"{level.name} usage"))
-        picture = gr.Image(
-            label=level.name, show_label=False, format="png", interactive=False, buttons=["download", "fullscreen"],
-            alt_text=f"all {level.size} {level.name} codes", elem_classes=["picture", "sheet"],
-        )  # fmt: skip
-        sheets.append(picture)
-        told.append(gr.HTML(elem_classes="told-line"))
-    return sheets, words, told
 
 
 def look_handler(models: Models, statistics: Statistics | None) -> Callable[..., tuple]:
@@ -232,8 +206,8 @@ def chooser(codebooks: Any, statistics: Statistics | None) -> Callable[..., tupl
             return "", ""
         try:
             place = look.place(column, row)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+        except ValueError as error:  # while a number is being typed: no alarm
+            return f'<p class="note">{html.escape(str(error))}</p>', ""
         expected = "" if look.expected is None else patch.expectations(look, *place, codebooks)
         return patch.card(look, *place, statistics, codebooks), expected
 
@@ -267,64 +241,11 @@ def patch_handler(models: Models, statistics: Statistics | None) -> Callable[...
         look = looking(models, photo, kind, model, progress)
         if look is None:
             raise gr.Error("There is no photo; give one.", print_exception=False)
-        card, expected = chooser(codebooks, statistics)(look, column, row)
-        return patch.numbers(look, *look.place(column, row), statistics, codebooks), card, expected
-
-    return patch_of_photo
-
-
-def atlas_handler(models: Models, statistics: Statistics | None) -> Callable[..., tuple]:
-    """The function behind the sheets of a new photo."""
-
-    def atlas_of_photo(
-        photo: str | None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
-    ) -> tuple:
-        """Draw all color, shape and texture codes as sheets, those that a photo uses bright and all others dim.
-
-        photo: any picture file, looked at with at most 512 pixels a side; without one all codes are bright, and the
-        numbers are those of training photos where these were counted. Returns the three sheets, PNG; the use of each
-        codebook in words and as a histogram, HTML; and the numbers: for each level its size, the patches counted, the
-        codes used and their perplexity.
-        """
-        if photo is None:
-            return drawn(models, statistics, None)
         try:
-            picture = stages.read_photo(photo, atlas.LONGEST)
+            place = look.place(column, row)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        progress(0.1, "Finding all codes of the photo")
-        return drawn(models, statistics, atlas.count(models.cst("int8"), picture))
+        card, expected = chooser(codebooks, statistics)(look, column, row)
+        return patch.numbers(look, *place, statistics, codebooks), card, expected
 
-    return atlas_of_photo
-
-
-def drawn(models: Models, statistics: Statistics | None, counts: tuple[np.ndarray, ...] | None) -> tuple:
-    """Values of the atlas: sheets, words, numbers, and the counts themselves, to be remembered."""
-    codebooks = models.cst("int8").tokenizer.codebooks
-    sheets = [atlas.sheet(codebooks, i, None if counts is None else counts[i]) for i in range(len(codebooks.levels))]
-    known, whose = counts, "your photo"
-    if counts is None:
-        known, whose = (statistics.counts if statistics else None), "photos at large"
-    words, numbers = [], {}
-    for index, level in enumerate(codebooks.levels):
-        if known is None:
-            words.append(f'<div class="usage"><p><b>{level.name}</b> {level.size:,} codes.</p></div>')
-            continue
-        usage = atlas.measure(level.name, known[index])
-        words.append(atlas.describe(usage, known[index], whose))
-        numbers[level.name] = usage.to_json()
-    return *sheets, *words, {"photo": counts is not None, "levels": numbers}, counts
-
-
-def teller(models: Models, statistics: Statistics | None, level: int) -> Callable[..., str]:
-    """The function behind a press on a sheet."""
-    codebooks = models.cst("int8").tokenizer.codebooks
-
-    def told(counts: tuple[np.ndarray, ...] | None, event: gr.SelectData) -> str:
-        code = atlas.code_at(codebooks, level, *event.index)
-        if code is None:
-            return ""
-        return atlas.tell(codebooks, level, code, statistics, None if counts is None else counts[level])
-
-    return told
+    return patch_of_photo

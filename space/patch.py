@@ -15,6 +15,7 @@ from space.look import Look
 from space.welcome import data_url
 from space.wish import ANY
 
+COUNTED = "How common a code is was counted in training photos."
 UNCOUNTED = "How common a code is was never counted for this tokenizer (python -m cst.statistics counts it)."
 
 
@@ -69,10 +70,8 @@ def card(look: Look, column: int, row: int, statistics: Statistics | None, codeb
     figures.append(figure(look.square[area], "photo", "what it was"))
     note = (
         "Shape and texture add light or take it away: gray is no change. Their contrast is raised here, "
-        f"{raised[1]} and {raised[2]} times."
+        f"{raised[1]} and {raised[2]} times. {UNCOUNTED if statistics is None else COUNTED}"
     )
-    if statistics is None:
-        note += f" {UNCOUNTED}"
     return (
         f"<style>#patches {{ --column: {column}; --row: {row}; --columns: {look.tokens.shape[2]}; }}</style>"
         f'<p class="words" role="status">Column {column + 1}, row {row + 1}: three numbers</p>'
@@ -101,7 +100,7 @@ def common(statistics: Statistics | None, level: int, code: int) -> str:
     if statistics is None:
         return ""
     found = one_in(statistics, level, code)
-    return "never seen in training" if found is None else f"1 in {rounded(found)} patches"
+    return "in no patch" if found is None else f"1 in {rounded(found)} patches"
 
 
 def rounded(value: float) -> str:

@@ -124,13 +124,13 @@ def table(numbers: SurpriseNumbers) -> str:
             rows.append(row(name, meaning, [*cells, f"{math.ceil(whole * patches / 8):,}"]))
     for format, size in numbers.bytes.items():
         near = numbers.file_psnr_db[format]
-        said = "equal to the photo" if near is None else f"as near to the photo as what is painted: {near:.1f} dB"
+        said = "equal to the photo" if near is None else f"as near to the photo: {near:.1f} dB"
         each = f"{8 * size / patches:.1f}"
         rows.append(row(FORMAT_NAMES[format], said, [*[""] * len(names), each, f"{size:,}"]))
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in ("", *names, "all", "bytes"))
-    near = "" if numbers.psnr_db is None else f" of {numbers.psnr_db:.1f} dB PSNR"
+    near = "equals the photo" if numbers.psnr_db is None else f"has a PSNR of {numbers.psnr_db:.1f} dB"
     return (
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="note">Bits for each of {patches} patches, and bytes for the whole square. What is painted has an '
-        f"error{near}; the other formats are set to the smallest file that is as near, headers included.</p>"
+        f'<p class="note">Bits for each of {patches} patches, and bytes for the whole square. What is painted from the '
+        f"codes {near}; the other formats are set to the smallest file as near to the photo, headers included.</p>"
     )
