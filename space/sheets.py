@@ -1,0 +1,101 @@
+"""The codebooks on the Look inside tab: a sheet of all codes a level, on which those of the chosen photo light up."""
+
+from collections.abc import Callable, Sequence
+
+import gradio as gr
+import numpy as np
+from gradio.events import Dependency
+
+from cst.protocol import Level
+from cst.statistics import Statistics
+from space import atlas, stages
+from space.models import MODEL_QUEUE, Models
+
+CODEBOOKS = """Every code there is, with those alike beside each other. A photo may use any of them; after you
+choose one, only the codes it uses stay bright. Press a tile to learn more about it."""
+
+
+def build(models: Models, statistics: Statistics | None, photo: gr.Image, run: Dependency, tab: gr.Tab) -> None:
+    """Lay out the section, and connect it: it follows `run`, which reads the photo, and is first drawn with the tab."""
+    sheets, words, told = build_sheets(models.cst("int8").tokenizer.levels)
+    numbers, counted = gr.JSON(label="numbers", visible=False), gr.State()
+    quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    lit = [*sheets, *words, numbers, counted]
+    run.success(handler(models, statistics), photo, lit, api_name="atlas", show_progress_on=words[0], **MODEL_QUEUE)
+    run.failure(lambda: drawn(models, statistics, None), None, lit, **quiet)
+    tab.select(lambda counts: drawn(models, statistics, counts), counted, lit, **quiet)
+    for level, (picture, line) in enumerate(zip(sheets, told, strict=True)):
+        picture.select(teller(models, statistics, level), counted, line, **quiet)
+
+
+def build_sheets(levels: Sequence[Level]) -> tuple[list[gr.Image], list[gr.HTML], list[gr.HTML]]:
+    """(a sheet a level, its numbers in words, what is said of a tile that is pressed)."""
+    gr.HTML("<h2>The codebooks</h2>")
+    gr.HTML(f"<p>{CODEBOOKS}</p>", elem_classes="lead")
+    sheets, words, told = [], [], []
+    for level in levels:
+        words.append(gr.HTML(label=f"{level.name} usage"))
+        picture = gr.Image(
+            label=level.name, show_label=False, format="png", interactive=False, buttons=["download", "fullscreen"],
+            alt_text=f"all {level.size} {level.name} codes", elem_classes=["picture", "sheet"],
+        )  # fmt: skip
+        sheets.append(picture)
+        told.append(gr.HTML(elem_classes="told-line"))
+    return sheets, words, told
+
+
+def handler(models: Models, statistics: Statistics | None) -> Callable[..., tuple]:
+    """The function behind the sheets of a new photo."""
+
+    def atlas_of_photo(
+        photo: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
+    ) -> tuple:
+        """Draw all color, shape and texture codes as sheets, those that a photo uses bright and all others dim.
+
+        photo: any picture file, looked at with at most 512 pixels a side; without one all codes are bright, and the
+        numbers are those of training photos where these were counted. Returns the three sheets, PNG; the use of each
+        codebook in words and as a histogram, HTML; and the numbers: for each level its size, the patches counted, the
+        codes used and their perplexity.
+        """
+        if photo is None:
+            return drawn(models, statistics, None)
+        try:
+            picture = stages.read_photo(photo, atlas.LONGEST)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        progress(0.1, "Finding all codes of the photo")
+        return drawn(models, statistics, atlas.count(models.cst("int8"), picture))
+
+    return atlas_of_photo
+
+
+def drawn(models: Models, statistics: Statistics | None, counts: tuple[np.ndarray, ...] | None) -> tuple:
+    """Values of the atlas: sheets, words, numbers, and the counts themselves, to be remembered."""
+    codebooks = models.cst("int8").tokenizer.codebooks
+    sheets = [atlas.sheet(codebooks, i, None if counts is None else counts[i]) for i in range(len(codebooks.levels))]
+    known, whose = counts, "your photo"
+    if counts is None:
+        known, whose = (statistics.counts if statistics else None), "photos at large"
+    words, numbers = [], {}
+    for index, level in enumerate(codebooks.levels):
+        if known is None:
+            words.append(f'<div class="usage"><p><b>{level.name}</b> {level.size:,} codes.</p></div>')
+            continue
+        usage = atlas.measure(level.name, known[index])
+        words.append(atlas.describe(usage, known[index], whose))
+        numbers[level.name] = usage.to_json()
+    return *sheets, *words, {"photo": counts is not None, "levels": numbers}, counts
+
+
+def teller(models: Models, statistics: Statistics | None, level: int) -> Callable[..., str]:
+    """The function behind a press on a sheet."""
+    codebooks = models.cst("int8").tokenizer.codebooks
+
+    def told(counts: tuple[np.ndarray, ...] | None, event: gr.SelectData) -> str:
+        code = atlas.code_at(codebooks, level, *event.index)
+        if code is None:
+            return ""
+        return atlas.tell(codebooks, level, code, statistics, None if counts is None else counts[level])
+
+    return told
