@@ -69,8 +69,8 @@ def card(look: Look, column: int, row: int, statistics: Statistics | None, codeb
     figures.append(figure(look.painted[area], "painted", "in view of its neighbors", sign="→"))
     figures.append(figure(look.square[area], "photo", "what it was"))
     note = (
-        "Shape and texture add light or take it away: gray is no change. Their contrast is raised here, "
-        f"{raised[1]} and {raised[2]} times. {UNCOUNTED if statistics is None else COUNTED}"
+        "Shape and texture add light or take it away: gray is no change. They are drawn with "
+        f"{raised[1]} and {raised[2]} times their contrast. {UNCOUNTED if statistics is None else COUNTED}"
     )
     return (
         f"<style>#patches {{ --column: {column}; --row: {row}; --columns: {look.tokens.shape[2]}; }}</style>"

@@ -53,13 +53,13 @@ def test_a_pressed_patch_is_taken_apart(open_tab: Callable[..., Page]):
     expect(page.get_by_label("column")).to_have_value("11")
     expect(page.locator("#card .sum img")).to_have_count(6)
     assert page.locator("#expected").inner_text() != first
-    press_at(page, "#surprise .crisp img", 15.5 / 16, 0.5 / 16)
-    expect(words).to_contain_text("Column 16, row 1")
+    press_at(page, "#surprise .crisp img", 0.5 / 16, 15.5 / 16)
+    expect(words).to_contain_text("Column 1, row 16")
     row = page.get_by_label("row")
     row.fill("17")
     expect(page.locator("#card")).to_contain_text("accepted: a whole number from 1 to 16")
     row.fill("5")
-    expect(words).to_contain_text("Column 16, row 5")
+    expect(words).to_contain_text("Column 1, row 5")
 
 
 def test_the_mark_lies_on_the_pressed_patch(open_tab: Callable[..., Page]):
