@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cst import CST, Tokens, benchmark, container
-from cst.coding import PRIORS, STATIC
+from cst.coding import PRIOR_BEAM, PRIORS, STATIC
 from cst.command import run
 from cst.config import replacing
 from cst.images import SUFFIXES, load_image
@@ -24,7 +24,6 @@ READS = {
     "reconstruct": SUFFIXES, "encode": SUFFIXES, "decode": {".npz"}, "compress": SUFFIXES, "decompress": {".cst"},
 }  # fmt: skip
 WRITES = {"reconstruct": ".png", "encode": ".npz", "decode": ".png", "compress": ".cst", "decompress": ".png"}
-PRIOR_BEAM = 1  # priors learn greedy codes, which are the most predictable
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,6 +22,7 @@ from cst.statistics import Statistics
 PARTS = 2**24  # of a probability, and the largest whole number up to which float32 holds every one
 WORD = np.dtype("<u4")  # of the payload
 STATIC, PRIORS = "static", ("gpt", "pixelcnn")
+PRIOR_BEAM = 1  # of photos to be coded under a prior, which has learned greedy codes, the most predictable
 Told = Callable[[int], object]  # called with how many more codes are done
 
 
