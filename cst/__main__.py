@@ -1,25 +1,29 @@
-"""Reconstruct, encode and decode photos, and measure speed.
+"""Reconstruct, encode, compress and decode photos, and measure speed.
 
 python -m cst reconstruct photo.jpg out.png
 """
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cst import CST, Tokens, benchmark
+from cst import CST, Tokens, benchmark, container
+from cst.coding import PRIOR_BEAM, PRIORS, STATIC
 from cst.command import run
 from cst.config import replacing
 from cst.images import SUFFIXES, load_image
 from cst.metrics import psnr
 from cst.runtime import TARGETS
 
-READS = {"reconstruct": SUFFIXES, "encode": SUFFIXES, "decode": {".npz"}}
-WRITES = {"reconstruct": ".png", "encode": ".npz", "decode": ".png"}
+READS = {
+    "reconstruct": SUFFIXES, "encode": SUFFIXES, "decode": {".npz"}, "compress": SUFFIXES, "decompress": {".cst"},
+}  # fmt: skip
+WRITES = {"reconstruct": ".png", "encode": ".npz", "decode": ".png", "compress": ".cst", "decompress": ".png"}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,11 +35,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def convert(flags: argparse.Namespace) -> None:
-    """Reconstruct, encode or decode one file, or many with a progress bar; unreadable ones among many are skipped."""
+    """Do one file, or many with a progress bar; unreadable ones among many are skipped."""
     pairs = plan(flags.source, Path(flags.out), READS[flags.command], WRITES[flags.command])
+    if flags.prior and flags.beam is None:
+        flags.beam = PRIOR_BEAM
     options = ("target", "precision", "threads", "beam", "npu_config")
     cst = CST.from_pretrained(flags.tokenizer, **{name: getattr(flags, name) for name in options})
-    action = {"reconstruct": reconstruct, "encode": encode, "decode": decode}[flags.command]
+    if flags.command == "compress":
+        cst.code_model(flags.prior or STATIC)  # where it is not there, that is said once, not of every photo
+    action = {
+        "reconstruct": reconstruct, "encode": encode, "decode": decode,
+        "compress": partial(compress, model=flags.prior or STATIC), "decompress": decompress,
+    }[flags.command]  # fmt: skip
     failed = 0
     for source, out in tqdm(pairs, unit="file", disable=len(pairs) == 1):
         try:
@@ -52,6 +63,7 @@ def convert(flags: argparse.Namespace) -> None:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cst", description=__doc__.splitlines()[0])
+    parser.set_defaults(prior=None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
@@ -63,13 +75,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         ("reconstruct", "photos to tokens and back to PNG", "photos"),
         ("encode", "photos to tokens, an .npz file each", "photos"),
         ("decode", "tokens to PNG pictures", ".npz files of tokens"),
+        ("compress", "photos to .cst files, entropy-coded tokens", "photos"),
+        ("decompress", ".cst files to PNG pictures", ".cst files"),
     ):
         command = commands.add_parser(name, help=what, parents=[shared])
         command.add_argument("source", nargs="+", help=f"{source}, or folders of them")
         command.add_argument("out", help="output file; a folder where there are several sources")
         command.add_argument("--precision", default="int8", choices=("int8", "float"), help="default int8")
-        command.add_argument("--beam", type=int, help="shapes tried a patch; 1 is greedy (default: the tokenizer's)")
+        command.add_argument(
+            "--beam",
+            type=int,
+            help="shapes tried a patch; 1 is greedy, the default with --prior (default: the tokenizer's)",
+        )
         command.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")
+        if name == "compress":
+            command.add_argument("--prior", choices=PRIORS, help="code under this prior: slower, and smaller")
     command = commands.add_parser("benchmark", help="time of encode and render, float and int8", parents=[shared])
     command.add_argument(
         "--size", type=int, nargs="+", default=[256], help="sides of the picture, pixels (default 256)"
@@ -137,6 +157,28 @@ def decode(cst: CST, source: Path, out: Path) -> str:
     picture = cst.decode(Tokens.load(source))
     save_png(picture, out)
     return f"{source} -> {out}: {picture.width}x{picture.height}"
+
+
+def compress(cst: CST, source: Path, out: Path, *, model: str) -> str:
+    tokens = cst.encode(source)
+    with tqdm(total=tokens.codes.size, unit="code", leave=False, disable=model == STATIC) as bar:
+        size = container.save(out, tokens, cst.code_model(model), tokenizer=cst.tokenizer.config, told=bar.update)
+    fixed = tokens.packed_bytes(cst.tokenizer.levels)
+    return f"{source} -> {out}: {rate(size, tokens)}, {size / fixed:.1%} of the {fixed:,} bytes at a fixed length"
+
+
+def decompress(cst: CST, source: Path, out: Path) -> str:
+    with tqdm(unit="code", leave=False, delay=1) as bar:
+        tokens = container.load(source, cst.code_model, tokenizer=cst.tokenizer.config, told=bar.update)
+    picture = cst.decode(tokens)
+    save_png(picture, out)
+    size = source.stat().st_size
+    return f"{source} -> {out}: {picture.width}x{picture.height} from {rate(size, tokens)}"
+
+
+def rate(size: int, tokens: Tokens) -> str:
+    """Bytes, and bits per pixel of the photo."""
+    return f"{size:,} bytes, {8 * size / (tokens.size[0] * tokens.size[1]):.3f} bits per pixel"
 
 
 def save_png(picture: Image.Image, out: Path) -> None:

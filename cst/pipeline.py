@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cst import container
+from cst.coding import STATIC, CodeModel, StaticModel, Told, load_prior
 from cst.config import PRETRAINED
 from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_image
 from cst.runtime import OnnxTokenizer
+from cst.statistics import Statistics
 from cst.tokens import Tokens
 
 
@@ -17,6 +20,7 @@ class CST:
 
     def __init__(self, tokenizer: OnnxTokenizer):
         self.tokenizer = tokenizer
+        self._code_models: dict[str, CodeModel] = {}
 
     @classmethod
     def from_pretrained(
@@ -54,6 +58,35 @@ class CST:
         """The centroid picture from the first `levels` levels alone: no network."""
         self.check(tokens)
         return self._crop(self.tokenizer.codebooks.draw(tokens.codes[None], levels=levels), tokens.size)
+
+    def compress(self, tokens: Tokens, *, model: str = STATIC, told: Told | None = None) -> bytes:
+        """Tokens -> the bytes of a `.cst` file: the same tokens, in fewer bytes.
+
+        model: "static", each code as likely as it is in photos; or "gpt" or "pixelcnn", whose file is smaller still
+        and takes seconds to write and read. told: called with how many more codes are done, for progress. Raises
+        ValueError for tokens of another tokenizer, and where the model is not there.
+        """
+        self.check(tokens)
+        return container.compress(tokens, self.code_model(model), tokenizer=self.tokenizer.config, told=told)
+
+    def decompress(self, data: bytes, *, told: Told | None = None) -> Tokens:
+        """The bytes of a `.cst` file -> exactly the tokens it was made of, whichever model it was written under.
+
+        Raises ValueError for anything but a whole file that this tokenizer, and a model that is here, have written.
+        """
+        return container.decompress(data, self.code_model, tokenizer=self.tokenizer.config, told=told)
+
+    def code_model(self, name: str) -> CodeModel:
+        """The model of a name in a `.cst` file, loaded when it is first asked for. Raises ValueError if not there."""
+        if name not in container.MODELS:
+            raise ValueError(f"no model '{name}'; accepted: {', '.join(container.MODELS)}")
+        if name not in self._code_models:
+            tokenizer = self.tokenizer
+            if name == STATIC:
+                self._code_models[name] = StaticModel(Statistics.of_artifact(tokenizer.folder, tokenizer.config))
+            else:
+                self._code_models[name] = load_prior(name, tokenizer.config.fingerprint)
+        return self._code_models[name]
 
     def check(self, tokens: Tokens) -> None:
         """Raise ValueError unless these tokens were written by this tokenizer and cover their size."""

@@ -28,7 +28,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Everything in the table. size: (width, height) in pixels; grid: (levels, h, w) of the tokens."""
+    """Everything in the table. size: (width, height) in pixels; grid: (levels, h, w) of the tokens.
+
+    cst_bytes: of the codes as a .cst file, None where the tokenizer has no statistics to write one under.
+    """
 
     size: tuple[int, int]
     grid: tuple[int, int, int]
@@ -38,6 +41,24 @@ class Numbers:
     codes: Kept
     jpeg: Kept
     webp: Kept
+    cst_bytes: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class OpenedNumbers:
+    """The same of a .cst file that was opened. model: what it is coded under, "static", "gpt" or "pixelcnn"."""
+
+    size: tuple[int, int]
+    grid: tuple[int, int, int]
+    model: str
+    cst_bytes: int
+    fixed_bytes: int  # that the codes take at a fixed length each
+    bits_per_pixel: float
+    render_ms: float
+    running_on: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,16 +88,43 @@ def table(numbers: Numbers) -> str:
             ["equal" if k.psnr_db is None else f"{k.psnr_db:.1f}" for k in kept]),
         row("SSIM", "edges and contrast; 1 is identical", ["–" if k.ssim is None else f"{k.ssim:.3f}" for k in kept]),
         row("Bytes", "the codes packed, or the file", [f"{k.bytes:,}" for k in kept]),
+        *entropy_coded(numbers),
         row("Bits per pixel", "an uncompressed photo has 24", [f"{k.bits_per_pixel:.2f}" for k in kept]),
         row("Codes", f"{levels} for each of {w} × {h} patches", [f"{levels * h * w:,}", "", ""]),
         row("Encoding, ms", "to find the codes", [f"{numbers.encode_ms:,.0f}", "", ""]),
         row("Rendering, ms", f"to paint {numbers.size[0]} × {numbers.size[1]} pixels from them",
             [f"{numbers.render_ms:,.0f}", "", ""]),
     ]  # fmt: skip
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", "Rendered", "JPEG", "WebP"))
+    return whole(("Rendered", "JPEG", "WebP"), rows, numbers.running_on)
+
+
+def entropy_coded(numbers: Numbers) -> list[str]:
+    """The row of the .cst file, if there is one."""
+    if numbers.cst_bytes is None:
+        return []
+    return [row("Bytes as .cst", "entropy-coded: likely codes are kept short", [f"{numbers.cst_bytes:,}", "", ""])]
+
+
+def opened_table(numbers: OpenedNumbers, model: str) -> str:
+    """The table of a .cst file; model: its name as people know it."""
+    levels, h, w = numbers.grid
+    rows = [
+        row("Bytes", f"the .cst file; its codes take {numbers.fixed_bytes:,} at a fixed length",
+            [f"{numbers.cst_bytes:,}"]),
+        row("Bits per pixel", "an uncompressed photo has 24", [f"{numbers.bits_per_pixel:.2f}"]),
+        row("Coded by", "what knows how likely each code is; likely ones are kept short", [html.escape(model)]),
+        row("Codes", f"{levels} for each of {w} × {h} patches", [f"{levels * h * w:,}"]),
+        row("Rendering, ms", f"to paint {numbers.size[0]} × {numbers.size[1]} pixels from them",
+            [f"{numbers.render_ms:,.0f}"]),
+    ]  # fmt: skip
+    return whole(("Rendered",), rows, numbers.running_on)
+
+
+def whole(columns: Sequence[str], rows: Sequence[str], running_on: str) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("", *columns))
     return (
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="note">Painted with {html.escape(numbers.running_on)}.</p>'
+        f'<p class="note">Painted with {html.escape(running_on)}.</p>'
     )
 
 

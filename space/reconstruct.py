@@ -12,7 +12,7 @@ from cst.protocol import Level, bits_per_patch
 from space import stages
 from space.difference import FULL_SCALE, legend
 from space.models import MODEL_QUEUE, Models
-from space.picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker
+from space.picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker, uploaded_file
 from space.welcome import explain
 
 STEPS = (
@@ -35,7 +35,7 @@ def build(models: Models) -> gr.Image:
     levels = models.cst("int8").tokenizer.levels
     with gr.Row(elem_id="bench"):
         with gr.Column(scale=2, min_width=300):
-            photo, detail, quality = build_inputs()
+            photo, file, detail, quality = build_inputs()
         with gr.Column(scale=3, min_width=300, elem_id="result", elem_classes="result"):
             with gr.Column() as welcome:
                 gr.HTML(welcome_text(models), elem_id="welcome", elem_classes="welcome")
@@ -43,21 +43,28 @@ def build(models: Models) -> gr.Image:
                 comparison = gr.ImageSlider(
                     label="photo, rendered", show_label=False, format="png", interactive=False, elem_id="comparison"
                 )
-                gr.HTML('<div class="sides"><span>photo</span><span>rendered</span></div>')
+                with gr.Column() as of_photo:
+                    gr.HTML('<div class="sides"><span>photo</span><span>rendered</span></div>')
+                with gr.Column(visible=False) as of_codes:
+                    gr.HTML('<div class="sides"><span>the codes by themselves</span><span>rendered</span></div>')
                 with gr.Row(elem_classes="under"):
                     with gr.Row(visible=False) as running:
                         stop = gr.Button("Stop", size="sm")
                     with gr.Row(visible=False) as done:
                         codes = gr.DownloadButton("Download the codes (.npz)", size="sm")
+                    with gr.Row(visible=False) as packed:
+                        cst = gr.DownloadButton("Download .cst", size="sm")
     with gr.Column(visible=False) as results:
-        pictures, table = build_results(levels)
+        pictures, losses, table = build_results(levels)
     numbers = gr.JSON(label="numbers", visible=False)
-    outputs = [comparison, *pictures, codes, numbers, table, welcome, stage, running, done, results]
+    opened = gr.State(time_to_live=3600)  # the .cst file that is shown, so that it can be painted again
+    columns = [welcome, stage, of_photo, of_codes, running, done, packed, results, losses]
+    outputs = [comparison, *pictures, codes, cst, numbers, table, opened, *columns]
 
     run = gr.on(
         [photo.change, detail.release, quality.change],
         handler(models),
-        [photo, detail, quality],
+        [photo, detail, quality, opened],
         outputs,
         api_name="reconstruct",
         trigger_mode="always_last",
@@ -66,13 +73,22 @@ def build(models: Models) -> gr.Image:
     )
     photo.change(None, photo, None, js=SHOW_RESULT, api_visibility="private")
     run.failure(lambda: layout(None), None, outputs, api_visibility="private", queue=False)
+    given = file.upload(
+        opener(models), [file, quality], outputs, api_name="open", show_progress_on=comparison, **MODEL_QUEUE
+    )
+    # What was opened takes the place of the photo: so the same photo can be pressed again.
+    given.success(lambda: None, None, photo, api_visibility="private", queue=False, show_progress="hidden")
+    given.success(None, file, None, js=SHOW_RESULT, api_visibility="private")
     stop.click(lambda: gr.Row(visible=False), None, running, cancels=[run], api_visibility="private", queue=False)
     return photo
 
 
-def build_inputs() -> tuple[gr.Image, gr.Slider, gr.Radio]:
-    """Example photos, the upload and the settings: (photo, detail, quality)."""
+def build_inputs() -> tuple[gr.Image, gr.UploadButton, gr.Slider, gr.Radio]:
+    """Example photos, the uploads and the settings: (photo, .cst file, detail, quality)."""
     photo = photo_picker("photo")
+    # Any type: phones offer no file of an ending they don't know, and the answer to others is in words.
+    file = gr.UploadButton("Open a .cst file", size="sm", elem_id="open")
+    file.preprocess = uploaded_file
     with gr.Accordion("More", open=False, elem_id="more"):
         detail = gr.Slider(
             128, 2048, 512, step=64, label="Detail", info="Longest side in pixels; a photo is never enlarged."
@@ -81,11 +97,11 @@ def build_inputs() -> tuple[gr.Image, gr.Slider, gr.Radio]:
             [("8 bits: fast", "int8"), ("float: exact", "float")], value="int8", label="Painting",
             info="Arithmetic of the network that paints.",
         )  # fmt: skip
-    return photo, detail, quality
+    return photo, file, detail, quality
 
 
-def build_results(levels: Sequence[Level]) -> tuple[list[gr.Image], gr.HTML]:
-    """The ladder, the comparison row and the table: (pictures in the order of `stages.Shown`, table)."""
+def build_results(levels: Sequence[Level]) -> tuple[list[gr.Image], gr.Column, gr.HTML]:
+    """The ladder, the comparison row and the table: (pictures in the order of `stages.Shown`, row, table)."""
     color, shape, texture = (f"{bits_per_patch([level]):g} bits" for level in levels)
     gr.HTML("<h2>Layer by layer</h2>")
     with gr.Row(elem_classes="ladder"):
@@ -95,13 +111,14 @@ def build_results(levels: Sequence[Level]) -> tuple[list[gr.Image], gr.HTML]:
             cell("+ texture", f"{texture} more"),
             cell("rendered", f"painted from all {bits_per_patch(levels):g} bits"),
         ]
-    gr.HTML("<h2>What is lost, and what JPEG and WebP keep in the same bytes</h2>")
-    with gr.Row(elem_classes="ladder three"):
-        scale = f"how far each pixel is off, in levels of 255: dark is none, bright is {FULL_SCALE} or more"
-        pictures.append(cell("difference", scale, legend()))
-        pictures.append(cell("JPEG", "at the same number of bytes"))
-        pictures.append(cell("WebP", "at the same number of bytes"))
-    return pictures, gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
+    with gr.Column() as losses:
+        gr.HTML("<h2>What is lost, and what JPEG and WebP keep in the same bytes</h2>")
+        with gr.Row(elem_classes="ladder three"):
+            scale = f"how far each pixel is off, in levels of 255: dark is none, bright is {FULL_SCALE} or more"
+            pictures.append(cell("difference", scale, legend()))
+            pictures.append(cell("JPEG", "at the same number of bytes"))
+            pictures.append(cell("WebP", "at the same number of bytes"))
+    return pictures, losses, gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
 
 
 def cell(name: str, meaning: str, below: str = "", *, crisp: bool = False) -> gr.Image:
@@ -131,6 +148,7 @@ def handler(models: Models) -> Callable[..., Iterator[tuple]]:
         photo: str | None,
         detail: float,
         quality: Literal["int8", "float"],
+        opened: stages.Opened | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
     ) -> Iterator[tuple]:
         """Take a photo apart into color, shape and texture codes, and paint it back.
@@ -138,25 +156,59 @@ def handler(models: Models) -> Callable[..., Iterator[tuple]]:
         photo: any picture file. detail: longest side in pixels, 128 to 2048; smaller photos are not enlarged.
         quality: arithmetic of the painting network, "int8" or "float". Returns (photo, rendered), the pictures from
         color, color and shape, all three codes, and RenderNet, the difference map, JPEG and WebP at the same number
-        of bytes, all PNG; the codes as .npz; and the numbers. Without a photo all are empty.
+        of bytes, all PNG; the codes as .npz and, entropy-coded, as .cst; the numbers; and their table. Without a
+        photo all are empty, or of the .cst file opened last.
         """
-        if photo is None:
-            yield layout(None)
-            return
         try:
-            picture = stages.read_photo(photo, int(detail))
             cst = models.cst(quality)
+            picture = None if photo is None else stages.read_photo(photo, int(detail))
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
+        if picture is None and opened is None:
+            yield layout(None)
+            return
         with tempfile.TemporaryDirectory() as folder:  # Gradio copies what is yielded before it asks for more
+            if picture is None:
+                yield layout(stages.repaint(cst, opened, Path(folder)), opened)
+                return
             for shown in stages.reconstruct(cst, picture, Path(folder), progress):
                 yield layout(shown)
 
     return reconstruct
 
 
-def layout(shown: stages.Shown | None) -> tuple:
+def opener(models: Models) -> Callable[..., Iterator[tuple]]:
+    """The function behind the upload of a .cst file."""
+
+    def open_cst(
+        file: str | None,
+        quality: Literal["int8", "float"],
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
+    ) -> Iterator[tuple]:
+        """Paint the picture that is kept in a .cst file.
+
+        file: as downloaded here, or made with `python -m cst compress`. quality: arithmetic of the painting network,
+        "int8" or "float". Returns what `/reconstruct` does, without all that needs the photo: (all three codes,
+        rendered), the pictures from color, color and shape, all three codes, and RenderNet, three times nothing; the
+        codes as .npz; nothing; the numbers; and their table.
+        """
+        if file is None:
+            raise gr.Error("No file; send a .cst file.", print_exception=False)
+        try:
+            cst = models.cst(quality)
+            opened = stages.open_cst(cst, file, progress)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        with tempfile.TemporaryDirectory() as folder:
+            yield layout(stages.repaint(cst, opened, Path(folder)), opened)
+
+    return open_cst
+
+
+def layout(shown: stages.Shown | None, opened: stages.Opened | None = None) -> tuple:
     """Values of all outputs, and which parts of the page are seen: the welcome, or what there is to show so far.
+
+    opened: the .cst file that it is of, if it is not of a photo.
 
     Values, never `gr.skip()`: that makes Gradio forget the component's files, so that `delete_cache` keeps them.
     """
@@ -164,9 +216,14 @@ def layout(shown: stages.Shown | None) -> tuple:
     running = begun and shown.numbers is None
     return (
         *(shown or stages.Shown()).outputs(),
+        opened,
         gr.Column(visible=not begun),  # welcome
         gr.Column(visible=begun),  # stage
+        gr.Column(visible=opened is None),  # photo, rendered
+        gr.Column(visible=opened is not None),  # the codes by themselves, rendered
         gr.Row(visible=running),  # Stop
         gr.Row(visible=begun and not running),  # download
+        gr.Row(visible=begun and not running and shown.cst is not None),  # download .cst
         gr.Column(visible=begun),  # results
+        gr.Column(visible=opened is None),  # what is lost
     )

@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cst import CST, Tokens
+from cst import CST, Tokens, container
 from cst.codecs import at_bytes
+from cst.coding import STATIC
 from cst.images import fit_within, load_image
 from space.difference import difference_map
-from space.numbers import Numbers, compare, table
+from space.drawing import NAMES
+from space.numbers import Numbers, OpenedNumbers, compare, opened_table, table
 
 MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models
+MOST_OPENED = 2048 * 2048  # pixels of a .cst file that is painted here: as many as of a photo
+MOST_UNDER_PRIOR = 512 * 512  # of one under a prior, which takes a network step a code
 STRIP = 1024  # patches encoded between two signs of progress
 
 WAITING = '<p class="note">Comparing with JPEG and WebP …</p>'
@@ -27,7 +31,7 @@ Tell = Callable[[float, str], object]  # (fraction done, what is being done)
 class Shown:
     """What one run has to show so far, in the order of the page's outputs; pictures are PNG files."""
 
-    comparison: tuple[str, str] | None = None  # photo, rendered
+    comparison: tuple[str, str] | None = None  # photo, rendered; of a .cst file what the codes draw, rendered
     color: str | None = None
     shape: str | None = None
     texture: str | None = None
@@ -36,11 +40,21 @@ class Shown:
     jpeg: str | None = None
     webp: str | None = None
     codes: str | None = None  # an .npz file
+    cst: str | None = None  # a .cst file
     numbers: dict[str, Any] | None = None
     table: str | None = None
 
     def outputs(self) -> tuple:
         return astuple(self)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A .cst file that was opened. model: what it is coded under. bytes: its size."""
+
+    tokens: Tokens
+    model: str
+    bytes: int
 
 
 def read_photo(path: str, longest: int) -> Image.Image:
@@ -84,11 +98,6 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
 
     It also yields after every strip that is encoded, with nothing new: there a caller can stop.
     """
-
-    def keep(name: str, picture: Image.Image) -> str:
-        picture.save(folder / f"{name}.png", compress_level=1)  # a third of the time, for a tenth more bytes
-        return str(folder / f"{name}.png")
-
     parts, encode_ms = [], 0.0
     for strip in strips(photo, cst.tokenizer.patch):
         tell(sum(part.size[1] for part in parts) / photo.height, "Finding the codes of every patch")
@@ -101,15 +110,12 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
     tokens = join(parts, photo.size)
     picture, render_ms = timed(cst.decode, tokens)
 
-    tokens.save(folder / "codes.npz")
-    shown = Shown(
-        comparison=(keep("photo", photo), keep("rendered", picture)),
-        color=keep("color", cst.draw(tokens, levels=1)),
-        shape=keep("color-shape", cst.draw(tokens, levels=2)),
-        texture=keep("color-shape-texture", cst.draw(tokens, levels=3)),
-        rendered=str(folder / "rendered.png"),
-        difference=keep("difference", difference_map(picture, photo)),
-        codes=str(folder / "codes.npz"),
+    packed, cst_bytes = pack(cst, tokens, folder / "photo.cst")
+    shown = replace(
+        ladder(cst, tokens, picture, folder),
+        comparison=(keep(folder, "photo", photo), str(folder / "rendered.png")),
+        difference=keep(folder, "difference", difference_map(picture, photo)),
+        cst=packed,
         table=WAITING,
     )
     yield shown
@@ -125,11 +131,86 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
         codes=compare(picture, photo, limit),
         jpeg=compare(jpeg.picture, photo, jpeg.bytes),
         webp=compare(webp.picture, photo, webp.bytes),
+        cst_bytes=cst_bytes,
     )
     yield replace(
         shown,
-        jpeg=keep("jpeg", jpeg.picture),
-        webp=keep("webp", webp.picture),
+        jpeg=keep(folder, "jpeg", jpeg.picture),
+        webp=keep(folder, "webp", webp.picture),
         numbers=numbers.to_json(),
         table=table(numbers),
+    )
+
+
+def ladder(cst: CST, tokens: Tokens, picture: Image.Image, folder: Path) -> Shown:
+    """What can be shown of tokens alone, `picture` being what is painted from them."""
+    tokens.save(folder / "codes.npz")
+    return Shown(
+        color=keep(folder, "color", cst.draw(tokens, levels=1)),
+        shape=keep(folder, "color-shape", cst.draw(tokens, levels=2)),
+        texture=keep(folder, "color-shape-texture", cst.draw(tokens, levels=3)),
+        rendered=keep(folder, "rendered", picture),
+        codes=str(folder / "codes.npz"),
+    )
+
+
+def keep(folder: Path, name: str, picture: Image.Image) -> str:
+    picture.save(folder / f"{name}.png", compress_level=1)  # a third of the time, for a tenth more bytes
+    return str(folder / f"{name}.png")
+
+
+def pack(cst: CST, tokens: Tokens, path: Path) -> tuple[str, int] | tuple[None, None]:
+    """Write a .cst file -> (its path, its bytes); neither for a tokenizer that has no statistics."""
+    try:
+        data = cst.compress(tokens)
+    except ValueError:
+        return None, None
+    path.write_bytes(data)
+    return str(path), len(data)
+
+
+def open_cst(cst: CST, path: str, tell: Tell) -> Opened:
+    """Read an uploaded .cst file. Raises ValueError, naming the file alone, for one that can't be painted here."""
+    name = Path(path).name
+    try:
+        data = container.read(path)
+        header = container.Header.read(data)
+        most = MOST_OPENED if header.model == STATIC else MOST_UNDER_PRIOR
+        width, height = header.size
+        if width * height > most:
+            raise ValueError(
+                f"its picture has {width} x {height} pixels; accepted here: up to {most:,} pixels; python -m cst "
+                "decompress opens any"
+            )
+        done, total = 0, int(np.prod(container.grid(header.size, cst.tokenizer.config)))
+
+        def told(codes: int) -> None:
+            nonlocal done
+            done += codes
+            tell(done / total, "Reading the codes")
+
+        return Opened(cst.decompress(data, told=told), header.model, len(data))
+    except ValueError as error:
+        said = str(error).replace(str(cst.tokenizer.folder), "the tokenizer")  # no folder of the server
+        raise ValueError(f"'{name}': {said}") from None
+
+
+def repaint(cst: CST, opened: Opened, folder: Path) -> Shown:
+    """Paint the picture of a .cst file; without a photo there is nothing to compare it with. Files go to `folder`."""
+    tokens = opened.tokens
+    picture, render_ms = timed(cst.decode, tokens)
+    numbers = OpenedNumbers(
+        size=tokens.size,
+        grid=tokens.codes.shape,
+        model=opened.model,
+        cst_bytes=opened.bytes,
+        fixed_bytes=tokens.packed_bytes(cst.tokenizer.levels),
+        bits_per_pixel=round(8 * opened.bytes / (picture.width * picture.height), 3),
+        render_ms=round(render_ms, 1),
+        running_on=cst.tokenizer.running_on,
+    )
+    shown = ladder(cst, tokens, picture, folder)
+    known = {STATIC: "counts in photos", **NAMES}[opened.model]
+    return replace(
+        shown, comparison=(shown.texture, shown.rendered), numbers=numbers.to_json(), table=opened_table(numbers, known)
     )

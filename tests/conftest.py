@@ -1,6 +1,7 @@
 """What several tests share: the served page; small photos; tiny tokenizers and priors made by the real commands."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -119,6 +120,17 @@ def artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, codebooks_f
     folder = tmp_path_factory.mktemp("artifact")
     cst.train.main(["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(folder), *TRAIN])
     cst.export.main(["--tokenizer", str(folder), "--images", str(photos)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, artifact: Path) -> Path:
+    """The same, with the statistics of its codes. Shared: copy it before changing a file."""
+    import cst.statistics
+
+    folder = tmp_path_factory.mktemp("counted") / "artifact"
+    shutil.copytree(artifact, folder)
+    cst.statistics.main(["--images", str(photos), "--tokenizer", str(folder)])
     return folder
 
 

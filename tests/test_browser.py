@@ -117,6 +117,51 @@ def test_every_picture_and_the_codes_can_be_downloaded(visit: Callable[..., Page
     assert download.value.suggested_filename == "codes.npz"
 
 
+def open_file(page: Page, file: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open a .cst file").click()
+    chooser.value.set_files(file)
+
+
+def test_a_cst_file_is_downloaded_opened_again_and_makes_way_for_the_same_photo(
+    visit: Callable[..., Page], tmp_path: Path
+):
+    page = visit()
+    page.get_by_role("button", name="blossom").click()
+    photo = wait_for_result(page)
+    with page.expect_download() as download:
+        page.get_by_text("Download .cst").click()
+    assert download.value.suggested_filename == "photo.cst"
+    download.value.save_as(tmp_path / "mine.cst")
+
+    open_file(page, tmp_path / "mine.cst")
+    expect(page.get_by_text("the codes by themselves")).to_be_visible(timeout=PATIENCE)
+    assert wait_for_result(page) == photo  # an address is made of what lies there
+    left = page.locator("#comparison img").first.get_attribute("src")
+    assert left == page.locator(".ladder img").nth(2).get_attribute("src")
+    expect(page.get_by_text("What is lost")).to_be_hidden()
+    expect(page.get_by_text("Download .cst")).to_be_hidden()
+    expect(page.get_by_text("Drop a photo here")).to_be_visible(timeout=PATIENCE)
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+
+    page.get_by_role("button", name="blossom").click()
+    expect(page.get_by_text("What is lost")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("the codes by themselves")).to_be_hidden()
+
+
+def test_a_file_that_is_no_cst_file_shows_a_message_and_leaves_what_is_there(
+    visit: Callable[..., Page], tmp_path: Path
+):
+    (tmp_path / "words.cst").write_text("words")
+    page = visit(390, "dark")
+    page.get_by_role("button", name="blossom").click()
+    before = wait_for_result(page)
+    open_file(page, tmp_path / "words.cst")
+    expect(page.get_by_text("'words.cst': not a .cst file")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#comparison img").nth(1)).to_have_attribute("src", before)
+    expect(page.locator("#comparison .error")).to_be_hidden()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_the_window(visit: Callable[..., Page], width: int, theme: str):

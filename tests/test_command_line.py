@@ -1,12 +1,15 @@
 """`python -m cst`: what it writes, and how it says no."""
 
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from conftest import make_photo
 from PIL import Image
+from test_coding import Pretender
 from test_images import BROKEN
 
 from cst import CST, Tokens, __main__
@@ -104,6 +107,46 @@ def test_an_old_output_is_replaced(command, photos, tmp_path):
     assert load_image(tmp_path / "out.png").size == (100, 84)
 
 
+def test_compress_then_decompress_equals_reconstruct(command, counted_artifact, photos, tmp_path):
+    photo = photos / "photo-01.png"
+    code, out, err = command("compress", photo, tmp_path / "a.cst", tokenizer=counted_artifact)
+    size = (tmp_path / "a.cst").stat().st_size
+    said = f"{size} bytes, {8 * size / (101 * 84):.3f} bits per pixel"
+    assert (code, err) == (0, [])
+    assert out == [
+        f"{photo} -> {tmp_path}/a.cst: {said}, {size / 269:.1%} of the 269 bytes at a fixed length"  # 15 bits a patch
+    ]
+    code, out, err = command("decompress", tmp_path / "a.cst", tmp_path / "a.png", tokenizer=counted_artifact)
+    assert (code, out, err) == (0, [f"{tmp_path}/a.cst -> {tmp_path}/a.png: 101x84 from {said}"], [])
+    assert command("reconstruct", photo, tmp_path / "b.png", tokenizer=counted_artifact)[0] == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_folder_of_photos_is_compressed_and_decompressed(command, counted_artifact, photos, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("photo-00.png", "photo-01.png"):
+        shutil.copy(photos / name, tmp_path / "in")
+    assert command("compress", tmp_path / "in", tmp_path / "packed", tokenizer=counted_artifact)[0] == 0
+    assert command("decompress", tmp_path / "packed", tmp_path / "out", tokenizer=counted_artifact)[0] == 0
+    assert files(tmp_path / "packed") == {"photo-00.cst", "photo-01.cst"}
+    assert files(tmp_path / "out") == {"photo-00.png", "photo-01.png"}
+
+
+def test_a_photo_is_compressed_under_a_prior_with_greedy_codes(command, artifact, photos, tmp_path, monkeypatch):
+    module = ModuleType("prior.coder")
+    module.load = lambda kind, fingerprint: Pretender((16, 32, 64), name=kind)
+    monkeypatch.setitem(sys.modules, "prior.coder", module)
+    photo, kept = photos / "photo-02.png", tmp_path / "a.cst"
+    assert command("compress", photo, kept, "--prior", "pixelcnn")[0] == 0
+    cst = CST.from_pretrained(artifact, target="cpu", beam=1)
+    assert kept.read_bytes()[5] == 2
+    assert np.array_equal(cst.decompress(kept.read_bytes()).codes, cst.encode(photo).codes)
+    assert command("decompress", kept, tmp_path / "a.png")[0] == 0
+    assert np.array_equal(load_image(tmp_path / "a.png"), cst.decode(cst.encode(photo)))
+    command("compress", photo, kept, "--prior", "pixelcnn", "--beam", 4)
+    assert np.array_equal(cst.decompress(kept.read_bytes()).codes, CST.from_pretrained(artifact).encode(photo).codes)
+
+
 def test_benchmark_measures_both_precisions(command):
     code, out, _ = command("benchmark", "--size", 64, 100, "--repeats", 2)
     assert code == 0
@@ -142,7 +185,8 @@ def refused(command, tmp_path):
 
 
 def test_a_missing_file_is_refused(refused, tmp_path):
-    for word, made in (("reconstruct", "out.png"), ("encode", "out.npz"), ("decode", "out.png")):
+    words = ("reconstruct", "out.png"), ("encode", "out.npz"), ("decode", "out.png"), ("compress", "out.cst")
+    for word, made in (*words, ("decompress", "out.png")):
         assert (
             refused(word, tmp_path / "none.jpg", tmp_path / made)
             == f"error: no such file or folder: '{tmp_path}/none.jpg'"
@@ -163,6 +207,25 @@ def test_a_file_that_is_no_tokens_is_refused(refused, photos, tmp_path):
     (tmp_path / "words.npz").write_text("words")
     for source in (tmp_path / "words.npz", photos / "photo-00.png"):
         assert f"'{source}' is not a file of tokens" in refused("decode", source, tmp_path / "out.png")
+
+
+def test_a_file_that_is_no_cst_file_is_refused(refused, counted_artifact, photos, tmp_path):
+    words = ("decompress", photos / "photo-00.png", tmp_path / "out.png")
+    assert refused(*words).startswith(f"error: '{photos}/photo-00.png': not a .cst file")
+    data = (Path(__file__).parent / "golden" / "cat.cst").read_bytes()
+    (tmp_path / "cut.cst").write_bytes(data[:-1])
+    (tmp_path / "other.cst").write_bytes(data)
+    assert "damaged or cut short" in refused("decompress", tmp_path / "cut.cst", tmp_path / "out.png")
+    line = refused("decompress", tmp_path / "other.cst", tmp_path / "out.png", tokenizer=counted_artifact)
+    assert "it was written by the tokenizer 1590c6c1302812bc, this one is" in line
+
+
+def test_photos_are_not_compressed_by_what_is_not_there(refused, photos, tmp_path, monkeypatch):
+    words = ("compress", photos, tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    assert "has no statistics of its codes; count them with" in refused(*words)
+    monkeypatch.setitem(sys.modules, "prior.coder", None)
+    assert "the prior 'gpt' is needed" in refused(*words, "--prior", "gpt")
 
 
 def test_cut_tokens_are_refused(refused, cst, photos, tmp_path):

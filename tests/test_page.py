@@ -9,21 +9,26 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from test_coding import Pretender
 
 from cst import CST, Tokens
+from cst.container import HEADER, START, checksum
 from cst.images import load_image
 from cst.metrics import psnr
 from cst.protocol import bits_per_patch
 from space.difference import FULL_SCALE, difference_map, ramp
 from space.numbers import Kept, Numbers, table
-from space.stages import join, read_photo, reconstruct, strips
+from space.reconstruct import layout
+from space.stages import join, open_cst, read_photo, reconstruct, repaint, strips
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"
@@ -37,6 +42,7 @@ OUTPUTS = (
     "jpeg",
     "webp",
     "codes",
+    "cst",
     "numbers",
     "table",
 )
@@ -50,6 +56,10 @@ class Page:
 
     def reconstruct(self, photo: Path, detail: int = 256, quality: str = "int8") -> dict[str, Any]:
         results = self.client.predict(handle_file(photo), detail, quality, api_name="/reconstruct")
+        return dict(zip(OUTPUTS, results, strict=True))
+
+    def open(self, file: Path, quality: str = "int8") -> dict[str, Any]:
+        results = self.client.predict(handle_file(file), quality, api_name="/open")
         return dict(zip(OUTPUTS, results, strict=True))
 
 
@@ -100,6 +110,13 @@ def test_the_downloaded_codes_hold_the_picture(result: dict[str, Any], cst: CST)
     assert np.array_equal(np.asarray(cst.decode(tokens)), pixels(result["rendered"]))
 
 
+def test_the_downloaded_cst_file_holds_the_same_codes_in_fewer_bytes(result: dict[str, Any], cst: CST):
+    data = Path(result["cst"]).read_bytes()
+    assert np.array_equal(cst.decompress(data).codes, Tokens.load(result["codes"]).codes)
+    assert result["numbers"]["cst_bytes"] == len(data) < result["numbers"]["codes"]["bytes"]
+    assert f"{len(data):,}" in result["table"]
+
+
 def test_the_numbers_are_those_of_the_pictures(result: dict[str, Any]):
     numbers, photo = result["numbers"], pixels(result["comparison"][0]) / 255
     _, h, w = numbers["grid"]
@@ -117,6 +134,91 @@ def test_float_painting_is_another_picture_of_the_same_codes(page: Page, result:
     assert np.array_equal(pixels(exact["texture"]), pixels(result["texture"]))
     difference = np.abs(pixels(exact["rendered"]).astype(int) - pixels(result["rendered"]))
     assert 0 < difference.mean() < 4
+
+
+# A .cst file that is given back ---------------------------------------------------------------------------------------
+
+
+def test_a_cst_file_that_is_given_back_is_the_same_picture_without_its_photo(page: Page, result: dict[str, Any]):
+    opened = page.open(Path(result["cst"]))
+    for name in ("color", "shape", "texture", "rendered"):
+        assert np.array_equal(pixels(opened[name]), pixels(result[name]))
+    for picture, name in zip(opened["comparison"], ("texture", "rendered"), strict=True):
+        assert np.array_equal(pixels(picture), pixels(opened[name]))
+    assert [opened[name] for name in ("difference", "jpeg", "webp", "cst")] == [None] * 4
+    assert np.array_equal(Tokens.load(opened["codes"]).codes, Tokens.load(result["codes"]).codes)
+    size, numbers = Path(result["cst"]).stat().st_size, opened["numbers"]
+    assert (numbers["cst_bytes"], numbers["model"], numbers["grid"]) == (size, "static", [3, 22, 32])
+    assert f"{size:,}" in opened["table"]
+    exact = page.open(Path(result["cst"]), "float")
+    assert 0 < np.abs(pixels(exact["rendered"]).astype(int) - pixels(result["rendered"])).mean() < 4
+
+
+def test_what_was_opened_last_is_painted_again_when_settings_change_and_a_photo_takes_its_place(page: Page):
+    golden = Path(__file__).parent / "golden" / "cat.cst"
+    first = page.open(golden)
+    again = dict(zip(OUTPUTS, page.client.predict(None, 256, "float", api_name="/reconstruct"), strict=True))
+    assert pixels(again["rendered"]).shape == pixels(first["rendered"]).shape == (85, 128, 3)
+    assert not np.array_equal(pixels(again["rendered"]), pixels(first["rendered"]))
+    assert page.reconstruct(PHOTO, 128)["difference"] is not None
+    assert page.client.predict(None, 256, "int8", api_name="/reconstruct")[4] is None
+
+
+def crafted(place: int, value: bytes) -> bytes:
+    """The golden file with a header field set to something else, and a checksum that is right again."""
+    data = (Path(__file__).parent / "golden" / "cat.cst").read_bytes()
+    data = data[:place] + value + data[place + len(value) :]
+    return data[: HEADER.size] + checksum(data) + data[START:]
+
+
+BAD_CST: dict[str, tuple[Callable[[], bytes], str]] = {
+    "photo.cst": (PHOTO.read_bytes, "not a .cst file"),
+    "empty.cst": (lambda: b"", "not a .cst file"),
+    "cut.cst": (lambda: crafted(0, b"")[:-1], "damaged or cut short"),
+    "future.cst": (lambda: crafted(4, b"\x09"), "version 9; accepted: 1"),
+    "other.cst": (lambda: crafted(10, b"\xff" * 8), "written by the tokenizer ffffffffffffffff"),
+    "counted.cst": (lambda: crafted(18, b"\xff" * 8), "under the statistics ffffffffffffffff"),
+    "enormous.cst": (lambda: crafted(6, np.array([7000, 7000], "<u2").tobytes()), "accepted here: up to 4,194,304"),
+    "slow.cst": (lambda: crafted(5, b"\1\0\4\0\4"), "accepted here: up to 262,144"),  # under a prior
+    "lying.cst": (lambda: crafted(6, np.array([120, 85], "<u2").tobytes()), "its"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CST)
+def test_a_bad_cst_file_is_answered_in_words(page: Page, tmp_path: Path, name: str):
+    make, words = BAD_CST[name]
+    (tmp_path / name).write_bytes(make())
+    with pytest.raises(AppError, match=words) as caught:
+        page.open(tmp_path / name)
+    assert str(caught.value).startswith(f"'{name}': ")
+    assert "/" not in str(caught.value)  # no folder of the server
+
+
+def test_a_cst_file_under_a_prior_is_opened_with_progress(artifact, photos, tmp_path, monkeypatch):
+    module = ModuleType("prior.coder")
+    module.load = lambda kind, fingerprint: Pretender((16, 32, 64), name=kind)
+    monkeypatch.setitem(sys.modules, "prior.coder", module)
+    tiny, told = CST.from_pretrained(artifact, target="cpu"), []
+    tokens = tiny.encode(photos / "photo-00.png")
+    (tmp_path / "a.cst").write_bytes(tiny.compress(tokens, model="pixelcnn"))
+    opened = open_cst(tiny, str(tmp_path / "a.cst"), lambda done, what: told.append(done))
+    assert np.array_equal(opened.tokens.codes, tokens.codes)
+    assert told == sorted(told) and told[-1] == 1 and len(told) > 10
+    shown = repaint(tiny, opened, tmp_path)
+    assert shown.numbers["model"] == "pixelcnn" and "PixelCNN" in shown.table
+
+
+def test_a_tokenizer_without_statistics_has_no_cst_file_and_all_else(artifact, photos, tmp_path):
+    tiny = CST.from_pretrained(artifact, target="cpu")
+    *_, shown = reconstruct(tiny, load_image(photos / "photo-00.png"), tmp_path, lambda *sign: None)
+    assert shown.cst is None and shown.numbers["cst_bytes"] is None and ".cst" not in shown.table
+    assert shown.codes is not None and shown.webp is not None
+    rows = [part.visible for part in layout(shown) if isinstance(part, gr.Row)]
+    assert rows == [False, True, False]  # Stop, the codes, the .cst file
+    (tmp_path / "cat.cst").write_bytes(crafted(10, bytes.fromhex(tiny.tokenizer.config.fingerprint)))
+    with pytest.raises(ValueError, match=r"^'cat.cst': 'the tokenizer' has no statistics of its codes") as caught:
+        open_cst(tiny, str(tmp_path / "cat.cst"), lambda *sign: None)
+    assert str(artifact) not in str(caught.value)
 
 
 # Every kind of upload -------------------------------------------------------------------------------------------------
@@ -206,7 +308,7 @@ def test_settings_out_of_range_are_refused(page: Page, detail: int, quality: str
 
 def test_the_api_names_and_describes_itself(page: Page):
     endpoints = page.client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/reconstruct", "/sample", "/stop", "/new_seed"}
+    assert set(endpoints) == {"/reconstruct", "/open", "/sample", "/stop", "/new_seed"}
     assert [value["parameter_name"] for value in endpoints["/reconstruct"]["parameters"]] == [
         "photo",
         "detail",

@@ -1,0 +1,146 @@
+"""Tokens as a stream of bits: a model says how likely each code is in whole numbers, and a range coder spends them.
+
+Encoder and decoder must agree on every probability to the last bit, on any two machines. So models speak in whole
+numbers, and `fixed_point` brings those, by integer arithmetic, to the total at which the conversion inside the
+`constriction` library (Bamler, 2022, "Understanding Entropy Coding With Asymmetric Numeral Systems") rounds nothing.
+It multiplies the running sum of V weights by (2**24 - V) / total, rounds down, and adds 1 a symbol so that none is
+impossible. At a total of 2**24 - V that factor is exactly 1.0, and running sums of whole numbers below 2**24 are exact
+in float32: symbol i owns exactly its weight + 1 of the 2**24 parts, wherever it is computed. At other totals the
+factor is rounded, and at some the last symbol can be left with nothing: the weights (43, 0) are one such case.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from constriction import stream
+
+from cst.statistics import Statistics
+
+PARTS = 2**24  # of a probability, and the largest whole number up to which float32 holds every one
+WORD = np.dtype("<u4")  # of the payload
+STATIC, PRIORS = "static", ("gpt", "pixelcnn")
+PRIOR_BEAM = 1  # of photos to be coded under a prior, which has learned greedy codes, the most predictable
+Told = Callable[[int], object]  # called with how many more codes are done
+
+
+class CodeModel(Protocol):
+    """A model of tokens in whole numbers, the same on every machine.
+
+    name: "static", "gpt" or "pixelcnn". fingerprint: 16 hex digits, of what its probabilities come from.
+    """
+
+    name: str
+    fingerprint: str
+
+    def walk(self, tokens: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Every entry of (L, h, w) int32 tokens once, some at a time: (level, rows (n,), columns (n,), weights).
+
+        weights: (V,), shared by the n codes, or (n, V); float32 that holds whole numbers >= 0, whose sum is 1 to
+        2**24 a row. When the iteration is resumed, tokens[level, rows, columns] are right; in decoding, what has not
+        been yielded yet has no meaning.
+        """
+        ...
+
+
+class StaticModel:
+    """Each code as likely everywhere as it is in photos; the `CodeModel` protocol."""
+
+    name = STATIC
+
+    def __init__(self, statistics: Statistics):
+        self.weights = tuple(_weights(counts) for counts in statistics.counts)
+        self.fingerprint = hashlib.sha256(b"".join(w.astype(WORD).tobytes() for w in self.weights)).hexdigest()[:16]
+
+    def walk(self, tokens: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """One step a level, in raster order; see `CodeModel.walk`."""
+        rows, columns = (index.ravel() for index in np.indices(tokens.shape[1:]))
+        for level, weights in enumerate(self.weights):
+            yield level, rows, columns, weights
+
+
+def _weights(counts: np.ndarray) -> np.ndarray:
+    """(V,) counts -> (V,) float32 whole numbers of at least 1 whose sum is at most 2**24.
+
+    Each code counts half a time more than it was seen, for those that were never seen (Krichevsky and Trofimov, 1981).
+    """
+    twice = 2 * counts.astype(np.int64) + 1
+    return np.maximum(twice * (PARTS - len(twice)) // twice.sum(), 1).astype(np.float32)
+
+
+def load_prior(kind: str, fingerprint: str) -> CodeModel:
+    """The prior of a kind, "gpt" or "pixelcnn", for the tokens of the tokenizer of this fingerprint.
+
+    Raises ValueError if there is none. One command serves with and without a prior, but priors are built on top of
+    this package, which must work without them: so it looks up to them here alone, by name, and only when asked.
+    """
+    try:
+        module = importlib.import_module("prior.coder")
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the prior '{kind}' is needed, and {error.name} is not installed; run this where the whole project is"
+        ) from None
+    return module.load(kind, fingerprint)
+
+
+def encode(tokens: np.ndarray, model: CodeModel, *, told: Told | None = None) -> bytes:
+    """(L, h, w) integers -> the payload, a multiple of 4 bytes. Raises ValueError for codes that have no weight."""
+    tokens, encoder = tokens.astype(np.int32), stream.queue.RangeEncoder()
+    for level, rows, columns, weights in model.walk(tokens):
+        codes, size = tokens[level, rows, columns], weights.shape[-1]
+        if not 0 <= codes.min() <= codes.max() < size:
+            raise ValueError(
+                f"codes of level {level} span {codes.min()} to {codes.max()}; accepted: 0 to {size - 1}, the codes "
+                f"that the model '{model.name}' knows"
+            )
+        if size > 1:  # of one code there is nothing to say
+            encoder.encode(codes, *_distribution(weights))
+        if told:
+            told(len(codes))
+    return encoder.get_compressed().astype(WORD).tobytes()
+
+
+def decode(payload: bytes, shape: tuple[int, int, int], model: CodeModel, *, told: Told | None = None) -> np.ndarray:
+    """The payload of `encode` -> (L, h, w) int32. Raises ValueError for one that nothing can have been encoded to.
+
+    Other wrong payloads give wrong codes, in range: it takes a checksum to know them.
+    """
+    if len(payload) % WORD.itemsize:
+        raise ValueError(f"its payload is of {len(payload)} bytes; accepted: a multiple of {WORD.itemsize}")
+    tokens = np.zeros(shape, np.int32)
+    decoder = stream.queue.RangeDecoder(np.frombuffer(payload, WORD).astype(np.uint32))
+    for level, rows, columns, weights in model.walk(tokens):
+        if weights.shape[-1] > 1:
+            distribution, many = _distribution(weights), (len(rows),) if weights.ndim == 1 else ()
+            try:
+                tokens[level, rows, columns] = decoder.decode(*distribution, *many)
+            except AssertionError:  # what constriction raises for bits that no encoder writes
+                raise ValueError(f"its payload is of no codes that the model '{model.name}' can write") from None
+        if told:
+            told(len(rows))
+    if not decoder.maybe_exhausted():
+        raise ValueError(f"its payload of {len(payload)} bytes goes on after the last of {tokens.size} codes")
+    return tokens
+
+
+def _distribution(weights: np.ndarray) -> tuple:
+    """What constriction's `encode` and `decode` take: a table of (V,) weights, or a family and its (n, V) weights."""
+    weights, categorical = fixed_point(weights), stream.model.Categorical
+    return (categorical(weights, perfect=False),) if weights.ndim == 1 else (categorical(perfect=False), weights)
+
+
+def fixed_point(weights: np.ndarray) -> np.ndarray:
+    """(V,) or (n, V) whole numbers >= 0 of any sum from 1 to 2**24 -> the same in proportion, of sum 2**24 - V.
+
+    In integers alone: scaled and rounded down, and what is missing goes to the likeliest (the first, if several).
+    """
+    whole = weights.astype(np.int64)
+    total, room = whole.sum(-1, keepdims=True), PARTS - whole.shape[-1]
+    assert whole.min() >= 0 and total.min() >= 1 and total.max() <= PARTS, "a model's weights"
+    scaled = whole * room // total
+    likeliest = scaled.argmax(-1, keepdims=True)
+    missing = room - scaled.sum(-1, keepdims=True)
+    np.put_along_axis(scaled, likeliest, np.take_along_axis(scaled, likeliest, -1) + missing, -1)
+    return scaled.astype(np.float32)

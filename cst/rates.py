@@ -1,0 +1,79 @@
+"""Bytes of held-out photos: tokens at a fixed length, as .cst files, and as other formats equally near to the photo.
+
+python -m cst.rates --images photos/
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from cst.codecs import FORMATS, at_psnr
+from cst.coding import PRIOR_BEAM, PRIORS, STATIC
+from cst.command import run
+from cst.evaluate import EXACT
+from cst.images import Photos, find_photos, is_validation, to_float
+from cst.metrics import psnr
+from cst.pipeline import CST
+
+Row = tuple[float, float, float]  # bytes, bits per pixel, PSNR in dB
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m cst.rates", description=__doc__.splitlines()[0])
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
+    parser.add_argument("--tokenizer", help="artifact folder or Hub repository (default: the packaged one)")
+    parser.add_argument("--prior", nargs="+", default=[], choices=PRIORS, help="also .cst files under these priors")
+    parser.add_argument("--size", type=int, default=256, help="shortest side, pixels; larger photos are shrunk")
+    parser.add_argument("--all", action="store_true", help="every photo, not only the held-out ones")
+    parser.add_argument("--limit", type=int, help="at most this many photos")
+    flags = parser.parse_args(arguments)
+    entries = [entry for entry in find_photos(flags.images) if flags.all or is_validation(entry.name)]
+    if not entries:
+        raise ValueError(f"none of the photos in {flags.images} is held out; give --all to measure on every photo")
+    order = np.random.default_rng(0).permutation(len(entries))[: flags.limit]  # a limit takes a fair sample
+    photos = Photos([entries[index] for index in order], shortest=flags.size)
+    csts = {STATIC: CST.from_pretrained(flags.tokenizer)}
+    csts |= {kind: CST.from_pretrained(flags.tokenizer, beam=PRIOR_BEAM) for kind in flags.prior}
+    for kind, cst in csts.items():
+        cst.code_model(kind)  # what is not there is said before any work
+    rows = [measure(csts, Image.fromarray(photo)) for photo in tqdm(photos, total=len(order), unit="photo")]
+    if not rows:
+        raise ValueError(f"none of {len(order)} photos can be read; give others with --images")
+    print(as_markdown(rows))
+    print(f"\n{len(rows)} photos, shortest side at most {flags.size} pixels, means a picture")
+
+
+def measure(csts: dict[str, CST], photo: Image.Image) -> dict[str, Row]:
+    """What one photo takes in each way; csts: by the model that codes, the static one first."""
+    original, found = to_float(photo), {}
+
+    def keep(name: str, picture: Image.Image, size: int) -> None:
+        found[name] = size, 8 * size / (photo.width * photo.height), min(psnr(to_float(picture), original), EXACT)
+
+    for kind, cst in csts.items():
+        tokens = cst.encode(photo)
+        picture = cst.decode(tokens)
+        if kind == STATIC:
+            keep("fixed length", picture, tokens.packed_bytes(cst.tokenizer.levels))
+        keep(f".cst, {kind}", picture, len(cst.compress(tokens, model=kind)))
+    target = found["fixed length"][2]
+    for format in FORMATS:
+        coded = at_psnr(photo, format, target)
+        keep(f"{format}, same PSNR", coded.picture, coded.bytes)
+    return found
+
+
+def as_markdown(rows: Sequence[dict[str, Row]]) -> str:
+    lines = ["| picture | bytes | of fixed length | bits/pixel | PSNR dB |", "|---|---:|---:|---:|---:|"]
+    means = {name: np.mean([row[name] for row in rows], axis=0) for name in rows[0]}
+    for name, (size, bits, near) in means.items():
+        share = size / means["fixed length"][0]
+        lines.append(f"| {name} | {size:,.0f} | {share:.1%} | {bits:.3f} | {near:.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run(main)
