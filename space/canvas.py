@@ -12,7 +12,7 @@ def build_canvas(elem_id: str, *, brush: gr.Brush, background: str) -> gr.ImageE
         {"background": background, "layers": [], "composite": None}, label="canvas", show_label=False,
         type="filepath", format="png", sources=(), transforms=(), layers=False, buttons=[], brush=brush,
         eraser=gr.Eraser(default_size=brush.default_size), canvas_size=(SIDE, SIDE), fixed_canvas=True,
-        elem_id=elem_id, elem_classes="canvas",
+        height=420, elem_id=elem_id, elem_classes="canvas",
     )  # fmt: skip
     canvas.preprocess = uploaded_painting  # Gradio's own opens the files with Pillow, and an unreadable one ends there
     return canvas

@@ -9,7 +9,7 @@ import gradio as gr
 from cst.images import middle
 from prior.pipeline import Sampler
 from space.canvas import build_canvas
-from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show
+from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show, who
 from space.given import AREAS, area, with_hole
 from space.models import Models
 from space.picker import photo_picker
@@ -21,12 +21,11 @@ from space.wish import ANY, Wish, whole
 BRUSHED = "what I brush"
 BRUSH = gr.Brush(default_size=40, colors=["#14b8a6"], color_mode="fixed")
 GUIDANCE = 1.0  # above, what is drawn anew grows more vivid than the photo around it
-WELCOME = """<p class="who"><b>color</b> <b>shape</b> <b>texture</b> yours where kept, the model's where drawn anew</p>
-<p>Choose a photo and a part of it, or brush over something. GPT writes new codes for the patches there, in all three
-levels, and keeps every other code as it is.</p>
+WELCOME = """<p>Choose a photo and a part of it, or brush over something. GPT writes new codes for the patches there,
+in all three levels, and keeps every other code as it is.</p>
 <p>Colors are written from left to right and from top to bottom: a new patch sees the kept colors above it and to its
-left, not those to its right or below. Shapes and textures see all colors. So replacing the bottom half works best, and
-the top half starts as if there were no photo.</p>
+left, not those to its right or below. Shapes and textures see all colors. So replacing the bottom half works best,
+and the top half starts as if there were no photo.</p>
 <p>The whole picture is painted from its codes, so the kept part looks as it does on the Reconstruct tab.</p>"""
 
 
@@ -42,17 +41,14 @@ def build(models: Models, running: Running) -> Easel:
             kind = choose_kind(models.sampler("gpt").classes, elem_id="complete-kind")
             press = gr.Button("Complete the photo", variant="primary")
             count, seed, new_seed = choose_count(prefix="complete-")
-        easel = build_easel(
-            WELCOME, column="complete-drawn", welcome_id="complete-welcome", live_id="complete-live",
-            numbers_id="complete-numbers",
-        )  # fmt: skip
+        easel = build_easel(who("GPT in the gap", "GPT in the gap", "GPT in the gap") + WELCOME, prefix="complete-")
     connect(
         easel, models, handler(models, running), [photo, canvas, part, kind, count, seed], press=press, count=count,
         seed=seed, name="complete",
     )  # fmt: skip
     new_seed.click(any_seed, None, seed, **QUIET)
     photo.change(square, photo, [canvas, after, part], **QUIET)
-    canvas.input(lambda: BRUSHED, None, part, **QUIET)
+    canvas.input(follow, [canvas, part], part, **QUIET)
     return easel
 
 
@@ -64,6 +60,11 @@ def square(photo: str | None) -> tuple[dict[str, Any], gr.Column, str]:
         raise gr.Error(str(error), print_exception=False) from None
     value = {"background": below, "layers": [], "composite": None}
     return value, gr.Column(visible=photo is not None), "bottom half"
+
+
+def follow(canvas: Painting, part: str) -> str:
+    """What is drawn anew once something is brushed: that; the canvas also tells when a photo is laid on it."""
+    return BRUSHED if read_cells(canvas.layers, (SIDE // 8, SIDE // 8)).painted.any() else part
 
 
 def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:

@@ -152,7 +152,7 @@ def keep(
         for path in sorted(folder.glob(f"{wish.stem}-*.*")):
             file.write(path, path.name)
     written = shares(step, [level.name for level in sampler.prior.levels], there)
-    words = f"{numbers.kind}, {wish.how} by {numbers.model}"
+    words = wish.title(numbers.kind, numbers.model)
     if numbers.stopped:
         share = numbers.codes / (wish.count * (~there).sum())
         words = f"Stopped after {share:.0%} of the codes: this is what there is"

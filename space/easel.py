@@ -57,13 +57,16 @@ class Easel:
     column: str
 
 
-def build_easel(welcome: str, *, column: str, welcome_id: str, live_id: str, numbers_id: str) -> Easel:
-    """Lay out the right-hand column of a tab; `welcome` is the HTML that it shows before anything is drawn."""
-    with gr.Column(scale=3, min_width=300, elem_id=column, elem_classes="result"):
+def build_easel(welcome: str, *, prefix: str = "") -> Easel:
+    """Lay out the right-hand column of a tab; `welcome` is the HTML that it shows before anything is drawn.
+
+    prefix: of the ids of its parts.
+    """
+    with gr.Column(scale=3, min_width=300, elem_id=f"{prefix}drawn", elem_classes="result"):
         with gr.Column() as before:
-            gr.HTML(welcome, elem_id=welcome_id, elem_classes="welcome")
+            gr.HTML(welcome, elem_id=f"{prefix}what-it-writes", elem_classes="welcome")
         with gr.Column(visible=False) as stage:
-            live = gr.HTML(label="grid", elem_id=live_id)
+            live = gr.HTML(label="grid", elem_id=f"{prefix}live")
             with gr.Row(elem_classes="under"):
                 with gr.Row(visible=False) as writing:
                     stop = gr.Button("Stop", size="sm")
@@ -71,10 +74,18 @@ def build_easel(welcome: str, *, column: str, welcome_id: str, live_id: str, num
                     others = gr.Button("Draw others", size="sm")
                     sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
                     archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
-            table = gr.HTML(label="table", elem_id=numbers_id, elem_classes="numbers")
+            table = gr.HTML(label="table", elem_id=f"{prefix}drawn-numbers", elem_classes=["numbers", "drawn"])
         pictures = gr.Gallery(label="pictures", format="png", visible=False)
         numbers = gr.JSON(label="numbers", visible=False)
-    return Easel(stop, others, [live, pictures, sheet, archive, numbers, table, before, stage, writing, done], column)
+    outputs = [live, pictures, sheet, archive, numbers, table, before, stage, writing, done]
+    return Easel(stop, others, outputs, f"{prefix}drawn")
+
+
+def who(color: str, shape: str, texture: str) -> str:
+    """HTML that says who gives each level: "yours", "GPT", or other words."""
+    levels = {"color": color, "shape": shape, "texture": texture}
+    chips = (f'<span data-by="{by}">{name} <b>{by}</b></span>' for name, by in levels.items())
+    return f'<p class="who">{"".join(chips)}</p>'
 
 
 def choose_kind(kinds: Sequence[str], *, elem_id: str) -> gr.Dropdown:

@@ -19,9 +19,8 @@ from space.stages import read_photo
 LONGEST = 512  # of a mix, pixels
 PHOTOS = ("blossom", "cat")  # to begin with
 AROUND = ("A", "B", "B")
-ABOUT = """<p class="who"><b>color</b> <b>shape</b> <b>texture</b> each from the photo you choose</p>
-<p>Both photos become codes, every level of the mix is taken from one of them, and the network paints the result. No
-model writes anything here. Photo B is cut and resized to cover photo A.</p>"""
+ABOUT = """<p>Both photos become codes, every level of the mix is taken from one of them, and the network paints the
+result. No model writes anything here. Photo B is cut and resized to cover photo A.</p>"""
 
 
 def build(models: Models, tab: gr.Tab) -> None:

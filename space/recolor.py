@@ -6,7 +6,7 @@ from dataclasses import replace
 import gradio as gr
 
 from prior.pipeline import Sampler
-from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show
+from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show, who
 from space.given import for_colors
 from space.models import Models
 from space.picker import photo_picker
@@ -15,9 +15,8 @@ from space.wish import ANY, Wish, whole
 
 LONGEST = 2048  # of a photo that is read, pixels: its middle square is shrunk to a small one
 GUIDANCE = 1.5  # above, the leaves too take the color of the flower
-WELCOME = """<p class="who"><b>color</b> the model's <b>shape</b> yours <b>texture</b> yours</p>
-<p>The shape and texture codes of your photo are kept, and GPT draws new colors as light as the old ones: it chooses the
-hues. Choose a kind of flower to recolor the photo as if it were one.</p>
+WELCOME = """<p>The shape and texture codes of your photo are kept, and GPT draws new colors as light as the old ones:
+it chooses the hues. Choose a kind of flower to recolor the photo as if it were one.</p>
 <p>GPT writes colors without looking at shapes, so that a new color may cross an edge; several pictures are drawn, of
 which some are better than others.</p>"""
 
@@ -34,10 +33,7 @@ def build(models: Models, running: Running) -> Easel:
             )  # fmt: skip
             press = gr.Button("Draw new colors", variant="primary")
             count, seed, new_seed = choose_count(prefix="recolor-")
-        easel = build_easel(
-            WELCOME, column="recolor-drawn", welcome_id="recolor-welcome", live_id="recolor-live",
-            numbers_id="recolor-numbers",
-        )  # fmt: skip
+        easel = build_easel(who("GPT", "yours", "yours") + WELCOME, prefix="recolor-")
     connect(
         easel, models, handler(models, running), [photo, kind, far, count, seed], press=press, count=count, seed=seed,
         name="recolor",

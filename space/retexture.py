@@ -6,7 +6,7 @@ from typing import Literal
 import gradio as gr
 
 from prior.pipeline import Sampler
-from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show
+from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show, who
 from space.given import for_textures
 from space.models import Models
 from space.picker import photo_picker
@@ -14,9 +14,8 @@ from space.recolor import LONGEST
 from space.stages import read_photo
 from space.wish import ANY, Wish, whole
 
-WELCOME = """<p class="who"><b>color</b> yours <b>shape</b> yours or the model's <b>texture</b> the model's</p>
-<p>The color codes of your photo are kept, and GPT draws what goes with them: new textures alone, which changes little,
-or new shapes too, which gives another flower of the same colors.</p>"""
+WELCOME = """<p>The color codes of your photo are kept, and GPT draws what goes with them: new textures alone, which
+changes little, or new shapes too, which gives another flower of the same colors.</p>"""
 
 
 def build(models: Models, running: Running) -> Easel:
@@ -31,10 +30,7 @@ def build(models: Models, running: Running) -> Easel:
             kind = choose_kind(models.sampler("gpt").classes, elem_id="retexture-kind")
             press = gr.Button("Draw anew", variant="primary")
             count, seed, new_seed = choose_count(prefix="retexture-")
-        easel = build_easel(
-            WELCOME, column="retexture-drawn", welcome_id="retexture-welcome", live_id="retexture-live",
-            numbers_id="retexture-numbers",
-        )  # fmt: skip
+        easel = build_easel(who("yours", "yours or GPT", "GPT") + WELCOME, prefix="retexture-")
     connect(
         easel, models, handler(models, running), [photo, anew, kind, count, seed], press=press, count=count, seed=seed,
         name="retexture",

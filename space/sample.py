@@ -42,10 +42,7 @@ def build(models: Models) -> None:
     with gr.Row(elem_id="easel"):
         with gr.Column(scale=2, min_width=300):
             favorites, kind, press, count, seed, new_seed, model, settings = build_inputs(models)
-        easel = build_easel(
-            welcome_text(models), column="drawn", welcome_id="what-it-writes", live_id="live",
-            numbers_id="drawn-numbers",
-        )  # fmt: skip
+        easel = build_easel(welcome_text(models))
     connect(
         easel, models, handler(models, running), [kind, count, seed, model, *settings], press=press, count=count,
         seed=seed, name="sample", examples=favorites, pick=pick(running), picked=[kind],

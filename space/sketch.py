@@ -8,7 +8,7 @@ import gradio as gr
 
 from prior.pipeline import Sampler
 from space.canvas import build_canvas
-from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show
+from space.easel import QUIET, Easel, Running, any_seed, build_easel, choose_count, choose_kind, connect, show, who
 from space.given import flat, of_sketch
 from space.models import MODEL_QUEUE, Models
 from space.picker import EXAMPLES, uploaded_file
@@ -39,9 +39,8 @@ PALETTE = [
 ]
 BRUSH = 26  # radius, pixels of the canvas: a little more than a patch
 GUIDANCE = 1.5  # above, a kind of flower overrules what is painted
-WELCOME = """<p class="who"><b>color</b> yours <b>shape</b> the model's <b>texture</b> the model's</p>
-<p>Paint rough shapes in a few colors. They become 16 × 16 color codes, and GPT writes the shapes and textures that it
-has seen with such colors in photos of flowers.</p>
+WELCOME = """<p>Paint rough shapes in a few colors. They become 16 × 16 color codes, and GPT writes the shapes and
+textures that it has seen with such colors in photos of flowers.</p>
 <p>Loosely, it may also choose other colors near yours, and every picture comes out a little different. Exactly, it
 keeps the nearest code of what you painted. Where nothing is painted (the checkered canvas) it chooses colors freely;
 it writes from the top left to the bottom right, so there it sees what is painted above and to the left.</p>"""
@@ -71,10 +70,7 @@ def build(models: Models, running: Running) -> Easel:
             )  # fmt: skip
             press = gr.Button("Draw from the sketch", variant="primary")
             count, seed, new_seed = choose_count(prefix="sketch-")
-        easel = build_easel(
-            WELCOME, column="sketch-drawn", welcome_id="sketch-welcome", live_id="sketch-live",
-            numbers_id="sketch-numbers",
-        )  # fmt: skip
+        easel = build_easel(who("yours", "GPT", "GPT") + WELCOME, prefix="sketch-")
     connect(
         easel, models, handler(models, running), [canvas, kind, closely, count, seed], press=press, count=count,
         seed=seed, name="sketch", examples=examples, pick=pick(kinds, running), picked=[canvas, kind],

@@ -14,7 +14,7 @@ MOST_SEED = 2**31 - 1
 
 @dataclass(frozen=True, eq=False)
 class Wish:
-    """What is to be drawn. kind: a name the sampler knows, or `ANY`. how: what the model does to what is given."""
+    """What is to be drawn. kind: a name the sampler knows, or `ANY`. how: it is made from what is given."""
 
     kind: str
     count: int
@@ -29,6 +29,12 @@ class Wish:
             raise ValueError(f"{self.count} pictures; accepted: 1 to {MOST}")
         if not 0 <= self.seed <= MOST_SEED:
             raise ValueError(f"the seed {self.seed}; accepted: 0 to {MOST_SEED}")
+
+    def title(self, kind: str, model: str) -> str:
+        """What was done, in words, of a kind by its own name."""
+        if self.how == "drawn" or kind != ANY:
+            return f"{kind}, {self.how} by {model}"
+        return f"{self.how.capitalize()} by {model}"
 
     @property
     def stem(self) -> str:
