@@ -17,8 +17,9 @@ class SampleNumbers:
     """Everything in the table, and what gives the same pictures again.
 
     bits_per_code: by level, the mean over all codes that were written, None where there are none; fixed_bits_per_code:
-    what a code of that level takes at a fixed length. bits: of each picture so far. codes: written, all pictures
-    together. stopped: before all was written.
+    what a code of that level takes at a fixed length. given: the levels of which nothing is written. bits: of each
+    picture so far. fixed_bits: of what is to be written of one picture, at the fixed length. codes: written, all
+    pictures together. stopped: before all was written.
     """
 
     kind: str
@@ -30,19 +31,20 @@ class SampleNumbers:
     bits_per_code: dict[str, float | None]
     fixed_bits_per_code: dict[str, float]
     bits: tuple[float, ...]
-    fixed_bits: float  # of one whole picture
+    fixed_bits: float
     codes: int
     write_seconds: float
     paint_ms: float
     stopped: bool
+    given: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def mean_bits(step: Step, levels: Sequence[Level]) -> dict[str, float | None]:
-    """Bits a code by level, over what is written; None where nothing is."""
-    written = step.known.sum((0, 2, 3))  # (L,)
+def mean_bits(step: Step, levels: Sequence[Level], given: np.ndarray | None = None) -> dict[str, float | None]:
+    """Bits a code by level, over what is written; None where nothing is. given: (L, h, w) bool, of what was there."""
+    written = (step.known if given is None else step.known & ~given).sum((0, 2, 3))  # (L,)
     return {
         level.name: round(float(step.bits[:, index].sum() / written[index]), 3) if written[index] else None
         for index, level in enumerate(levels)
@@ -55,18 +57,22 @@ def fixed_bits(levels: Sequence[Level]) -> dict[str, float]:
 
 def table(numbers: SampleNumbers) -> str:
     """The numbers as an HTML table: one row a measure, each explained where it stands."""
-    mine, fixed = list(numbers.bits_per_code.values()), list(numbers.fixed_bits_per_code.values())
-    whole = "–" if None in mine else f"{sum(mine):.1f}"
-    blank = [""] * len(mine)
+    names = list(numbers.bits_per_code)
+    drawn = [name for name in names if name not in numbers.given]
+    mine, fixed = numbers.bits_per_code, numbers.fixed_bits_per_code
+    whole = "–" if None in map(mine.get, drawn) else f"{sum(map(mine.get, drawn)):.1f}"
+    said = {name: "–" if mine[name] is None else f"{mine[name]:.1f}" for name in names}
+    blank = [""] * len(names)
     small, many = [bits / 8 for bits in numbers.bits], len(numbers.bits) > 1
     mean = f"mean of {len(small)}; " if many else ""
     so_far = "; so far" if numbers.stopped else ""
     rate = numbers.codes / max(numbers.write_seconds, 1e-9)
     rows = [
         row("Bits a patch", "to store what was written, for one who has the model",
-            ["–" if bits is None else f"{bits:.1f}" for bits in mine] + [whole]),
+            ["given" if name in numbers.given else said[name] for name in names] + [whole]),
         row("Fixed length", "bits a patch without the model, as for a photo",
-            [f"{bits:g}" for bits in fixed] + [f"{sum(fixed):g}"]),
+            ["" if name in numbers.given else f"{fixed[name]:g}" for name in names]
+            + [f"{sum(map(fixed.get, drawn)):g}"]),
         row("Bytes a picture", f"{mean}{numbers.fixed_bits / 8:,.0f} at the fixed length{so_far}",
             [*blank, f"{np.mean(small):,.0f}"]),
         row("Writing, s", f"{numbers.codes:,} codes of {'all pictures' if many else 'the picture'}",

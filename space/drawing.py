@@ -1,4 +1,4 @@
-"""From a wish to new pictures: what the Sample tab shows, one stage after another; no Gradio here."""
+"""From a wish to new pictures: what a tab that draws shows, one stage after another; no Gradio here."""
 
 import time
 import zipfile
@@ -7,17 +7,19 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from cst.protocol import bits_per_patch
 from prior.pipeline import Sampler
 from prior.protocol import Step
 from prior.sheet import contact_sheet
 from space.bits import SampleNumbers, fixed_bits, mean_bits, table
+from space.models import NAMES
 from space.tiles import Tile, clear, draft_address, grid, shares
 from space.welcome import data_url
 from space.wish import ANY, Wish
 
-NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}
 LAST = "painted"  # the stage after all levels
 EVERY = 1 / 8  # seconds between two previews
 ROW = 4  # pictures of the sheet
@@ -42,10 +44,16 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
     """Write the codes, paint the pictures and count the bits; previews in between, a few a second.
 
     stopped: asked after every code; True ends the writing there, and what is written is painted and counted. The files
-    go to `folder`. Raises ValueError, before anything is yielded, for a kind the sampler doesn't know.
+    go to `folder`. Raises ValueError, before anything is yielded, for a kind the sampler doesn't know, or what is given
+    and doesn't fit.
     """
     name = None if wish.kind == ANY else sampler.classes[sampler.label(wish.kind)]
-    steps = sampler.sample(name, count=wish.count, seed=wish.seed, settings=wish.settings)
+    given = wish.given
+    steps = sampler.sample(
+        name, count=wish.count, seed=wish.seed, settings=wish.settings,
+        known=given.known, mask=given.mask, lean=given.lean,
+    )  # fmt: skip
+    beside = [Tile(data_url(picture, "WEBP"), caption, caption) for caption, picture in given.pictures]
     step, seconds, shown = None, 0.0, 0.0
     while True:
         start = time.perf_counter()
@@ -57,15 +65,15 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
         if stopped():
             break
         if step.done == 1 or time.perf_counter() - shown >= EVERY:
-            yield Drawn(live=preview(sampler, step, wish))
+            yield Drawn(live=preview(sampler, step, wish, beside))
             shown = time.perf_counter()
-    yield Drawn(live=preview(sampler, step, wish, painting=True))
+    yield Drawn(live=preview(sampler, step, wish, beside, painting=True))
     start = time.perf_counter()
     pictures = sampler.paint(step)
     paint_ms = 1000 * (time.perf_counter() - start)
     if step.done < step.total:
         pictures = [clear(picture, known) for picture, known in zip(pictures, step.known, strict=True)]
-    levels = sampler.prior.levels
+    levels, there = sampler.prior.levels, already(sampler, wish)
     numbers = SampleNumbers(
         kind=name or ANY,
         model=NAMES[sampler.prior.config.kind],
@@ -73,26 +81,32 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
         size=sampler.size,
         grid=(len(levels), *sampler.prior.grid),
         settings=wish.settings,
-        bits_per_code=mean_bits(step, levels),
+        bits_per_code=mean_bits(step, levels, there),
         fixed_bits_per_code=fixed_bits(levels),
         bits=tuple(round(float(bits), 1) for bits in step.bits.sum(1)),
-        fixed_bits=sampler.fixed_bits(),
-        codes=int(step.known.sum()),
+        fixed_bits=float(sum(bits_per_patch([level]) * (~there[i]).sum() for i, level in enumerate(levels))),
+        codes=int((step.known & ~there).sum()),
         write_seconds=round(seconds, 2),
         paint_ms=round(paint_ms, 1),
         stopped=step.done < step.total,
+        given=tuple(level.name for i, level in enumerate(levels) if there[i].all()),
     )
-    yield keep(sampler, wish, step, pictures, numbers, folder)
+    yield keep(sampler, wish, step, pictures, numbers, beside, folder)
 
 
-def preview(sampler: Sampler, step: Step, wish: Wish, *, painting: bool = False) -> str:
+def already(sampler: Sampler, wish: Wish) -> np.ndarray:
+    """(L, h, w) bool: where a code is given."""
+    shape = (len(sampler.prior.levels), *sampler.prior.grid)
+    return np.zeros(shape, bool) if wish.given.mask is None else wish.given.mask
+
+
+def preview(sampler: Sampler, step: Step, wish: Wish, beside: Sequence[Tile], *, painting: bool = False) -> str:
     """The pictures of a step without any network, and the stage in words."""
     names = [level.name for level in sampler.prior.levels]
-    written = shares(step, names)
-    by_level = (step.known[:, 0].all() or not step.known[:, 1:].any()) and sampler.prior.config.kind == "gpt"
+    written = shares(step, names, already(sampler, wish))
     if painting:
         words = "Painting"
-    elif by_level:
+    elif sampler.prior.config.kind == "gpt":  # level by level
         words = f"Writing {names[step.level]}s"
     else:
         words = f"Writing patch by patch: {', '.join(names)}"
@@ -100,7 +114,7 @@ def preview(sampler: Sampler, step: Step, wish: Wish, *, painting: bool = False)
         Tile(draft_address(draft, known), alt(wish, number))
         for number, (draft, known) in enumerate(zip(sampler.preview(step), step.known, strict=True), 1)
     ]
-    return grid(tiles, words, [*written, (LAST, 0)], crisp=not step.known[:, 1:].any())
+    return grid(tiles, words, [*written, (LAST, 0)], crisp=not step.known[:, 1:].any(), given=beside)
 
 
 def alt(wish: Wish, number: int) -> str:
@@ -108,10 +122,17 @@ def alt(wish: Wish, number: int) -> str:
 
 
 def keep(
-    sampler: Sampler, wish: Wish, step: Step, pictures: Sequence[Image.Image], numbers: SampleNumbers, folder: Path
+    sampler: Sampler,
+    wish: Wish,
+    step: Step,
+    pictures: Sequence[Image.Image],
+    numbers: SampleNumbers,
+    beside: Sequence[Tile],
+    folder: Path,
 ) -> Drawn:
     """Write all files to `folder` -> everything there is to show."""
-    h, w = sampler.prior.grid
+    there = already(sampler, wish)
+    patches = (~there).any(0).sum()  # of which something is written
     paths, tiles = [], []
     for number, (picture, tokens, bits) in enumerate(zip(pictures, sampler.tokens(step), numbers.bits, strict=True), 1):
         path = folder / f"{wish.stem}-{number}.png"
@@ -120,7 +141,7 @@ def keep(
             tokens.save(path.with_suffix(".npz"))
         paths.append(path)
         address = data_url(picture)
-        said = f"{bits / 8:,.0f} bytes so far" if numbers.stopped else f"{bits / (h * w):.1f} bits a patch"
+        said = f"{bits / 8:,.0f} bytes so far" if numbers.stopped else f"{bits / patches:.1f} bits a patch"
         link = f'<a href="{address}" download="{path.name}">Save PNG</a>'
         tiles.append(Tile(address, alt(wish, number), f"<span>{said}</span>{link}"))
     rows = [("", pictures[start : start + ROW]) for start in range(0, len(pictures), ROW)]
@@ -130,12 +151,13 @@ def keep(
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(folder.glob(f"{wish.stem}-*.*")):
             file.write(path, path.name)
-    written = shares(step, [level.name for level in sampler.prior.levels])
-    words = f"{numbers.kind}, drawn by {numbers.model}"
+    written = shares(step, [level.name for level in sampler.prior.levels], there)
+    words = wish.title(numbers.kind, numbers.model)
     if numbers.stopped:
-        words = f"Stopped after {numbers.codes / step.tokens.size:.0%} of the codes: this is what there is"
+        share = numbers.codes / (wish.count * (~there).sum())
+        words = f"Stopped after {share:.0%} of the codes: this is what there is"
     return Drawn(
-        live=grid(tiles, words, [*written, (LAST, 1)], crisp=not step.known[:, 1:].any()),
+        live=grid(tiles, words, [*written, (LAST, 1)], crisp=not step.known[:, 1:].any(), given=beside),
         pictures=[(str(path), tile.alt) for path, tile in zip(paths, tiles, strict=True)],
         sheet=str(sheet),
         archive=str(archive),

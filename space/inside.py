@@ -9,9 +9,8 @@ import gradio as gr
 from cst.protocol import bits_per_patch
 from cst.statistics import Statistics
 from space import patch, sheets, stages, surprise
-from space.drawing import NAMES
 from space.look import Look, expect, statistics_of, take_apart
-from space.models import MODEL_QUEUE, Models
+from space.models import MODEL_QUEUE, NAMES, Models
 from space.picker import photo_picker
 from space.wish import ANY
 

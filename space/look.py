@@ -10,7 +10,7 @@ from cst.images import middle, to_float, to_image
 from cst.statistics import Statistics
 from prior.pipeline import Sampler
 from prior.sample import Survey, survey
-from space.drawing import NAMES
+from space.models import NAMES
 from space.wish import ANY
 
 SIDE = 128  # pixels of the square where no prior says its own

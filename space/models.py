@@ -8,6 +8,7 @@ from cst import CST
 from prior.config import KINDS, PRETRAINED, PriorConfig
 from prior.pipeline import Sampler
 
+NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, as the page says them
 # Every event that runs a model takes these, so that two visitors never compete for the same processor.
 MODEL_QUEUE = {"concurrency_limit": 1, "concurrency_id": "model"}
 

@@ -1,9 +1,6 @@
 """The Sample tab: a model writes new pictures of flowers, color, then shape, then texture, and they are painted."""
 
 import html
-import secrets
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,15 +8,14 @@ from typing import Literal
 import gradio as gr
 
 from cst.images import fit_within, load_image
-from space.drawing import LAST, NAMES, Drawn, draw
-from space.models import MODEL_QUEUE, Models
-from space.tiles import blank
+from prior.pipeline import Sampler
+from space.easel import QUIET, Running, any_seed, build_easel, choose_count, choose_kind, connect, show
+from space.models import NAMES, Models
 from space.welcome import explain
-from space.wish import ANY, MOST, MOST_SEED, Wish, complete, followed_by, whole
+from space.wish import ANY, Wish, complete, followed_by, whole
 
 PHOTO = Path(__file__).parent / "examples" / "blossom.webp"
 FAVORITES = ("Sunflower", "Rose", "Water Lily", "Passion Flower", "Moon Orchid", "Poinsettia", "Oxeye Daisy")
-SEED = 1
 STEPS = (
     ("Color", "The model writes one color after another, {} a picture, each in view of all before it."),
     ("Shape", "Knowing all colors, it writes a shape for every patch."),
@@ -34,31 +30,6 @@ FREEDOM = """<p><b>How freely each layer is written.</b> Temperature: below 1 ke
 many of the likeliest codes, 0 for all. Top-p: only the likeliest that make up this share. Min-p: only codes at least
 this share as likely as the likeliest. An empty field takes the model's own value.</p>"""
 
-# On a phone the pictures lie below the fold.
-SHOW_PICTURES = """() => {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (innerWidth <= 640)
-        document.getElementById("drawn").scrollIntoView({behavior: calm ? "auto" : "smooth"});
-}"""
-
-
-class Running:
-    """Which visitors' pictures are being drawn, so that each can stop their own."""
-
-    def __init__(self):
-        self._asked: dict[str | None, threading.Event] = {}
-
-    def begin(self, session: str | None) -> threading.Event:
-        self._asked[session] = threading.Event()
-        return self._asked[session]
-
-    def stop(self, session: str | None) -> None:
-        if session in self._asked:
-            self._asked[session].set()
-
-    def end(self, session: str | None) -> None:
-        self._asked.pop(session, None)
-
 
 def build(models: Models) -> None:
     """Lay out the tab inside the current `gr.Blocks` and connect it; without a model it only says why."""
@@ -70,41 +41,14 @@ def build(models: Models) -> None:
     with gr.Row(elem_id="easel"):
         with gr.Column(scale=2, min_width=300):
             favorites, kind, press, count, seed, new_seed, model, settings = build_inputs(models)
-        with gr.Column(scale=3, min_width=300, elem_id="drawn", elem_classes="result"):
-            with gr.Column() as welcome:
-                gr.HTML(welcome_text(models), elem_id="what-it-writes", elem_classes="welcome")
-            with gr.Column(visible=False) as stage:
-                live = gr.HTML(label="grid", elem_id="live")
-                with gr.Row(elem_classes="under"):
-                    with gr.Row(visible=False) as writing:
-                        stop = gr.Button("Stop", size="sm")
-                    with gr.Row(visible=False) as done:
-                        others = gr.Button("Draw others", size="sm")
-                        sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
-                        archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
-                table = gr.HTML(label="table", elem_id="drawn-numbers", elem_classes="numbers")
-    pictures = gr.Gallery(label="pictures", format="png", visible=False)
-    numbers = gr.JSON(label="numbers", visible=False)
-
-    sample, inputs = handler(models, running), [kind, count, seed, model, *settings]
-    outputs = [live, pictures, sheet, archive, numbers, table, welcome, stage, writing, done]
-    quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-    again = {"api_visibility": "private", "trigger_mode": "always_last", "show_progress": "hidden", **MODEL_QUEUE}
-    # At once, while the model may still be busy with another visitor's wish.
-    gr.on([button.click for button in (press, others, *favorites)], waiting(models), count, outputs, **quiet)
-    picked = gr.on([button.click for button in favorites], pick(running), None, kind, **quiet)
-    runs = [
-        press.click(sample, inputs, outputs, api_name="sample", show_progress="hidden", **MODEL_QUEUE),
-        picked.then(sample, inputs, outputs, **again),
-        others.click(any_seed, None, seed, **quiet).then(sample, inputs, outputs, **again),
-    ]
-    for run in runs:
-        run.failure(lambda: layout(None), None, outputs, **quiet)
-    for button in (press, others, *favorites):
-        button.click(None, js=SHOW_PICTURES, api_visibility="private")
-    stop.click(stopper(running), None, None, api_name="stop", queue=False, show_progress="hidden")
+        easel = build_easel(welcome_text(models))
+    connect(
+        easel, models, handler(models, running), [kind, count, seed, model, *settings], press=press, count=count,
+        seed=seed, name="sample", examples=favorites, pick=pick(running), picked=[kind],
+    )  # fmt: skip
+    easel.stop.click(stopper(running), None, None, api_name="stop", queue=False, show_progress="hidden")
     new_seed.click(any_seed, None, seed, api_name="new_seed", queue=False, show_progress="hidden")
-    model.change(follow(models), [model, *settings], settings, **quiet)
+    model.change(follow(models), [model, *settings], settings, **QUIET)
 
 
 def build_inputs(models: Models) -> tuple:
@@ -115,16 +59,9 @@ def build_inputs(models: Models) -> tuple:
         names = [*(name for name in FAVORITES if name in kinds), ANY]
         favorites = [gr.Button(name, size="sm") for name in (names if len(names) > 1 else [*kinds[:7], ANY])]
     gr.HTML(f"<h3>Or choose one of {len(kinds)}</h3>")
-    kind = gr.Dropdown([ANY, *kinds], value=ANY, label="kind", show_label=False, container=False, elem_id="kind")
-    kind.preprocess = (
-        str  # Gradio's own refuses another spelling, and lists all names where `Sampler` knows the nearest
-    )
+    kind = choose_kind(kinds, elem_id="kind")
     press = gr.Button("Draw new pictures", variant="primary", elem_id="draw")
-    with gr.Row(elem_id="how-many", equal_height=True):
-        count = gr.Slider(1, MOST, 4, step=1, label="Pictures", min_width=120)
-        with gr.Column(min_width=120, elem_id="seed"):
-            seed = gr.Number(SEED, label="Seed", precision=0)
-            new_seed = gr.Button("New seed", size="sm", elem_id="new-seed")
+    count, seed, new_seed = choose_count()
     about = " ".join(ABOUT[kind] for kind in models.kinds)
     about += "".join(f" {NAMES[kind]} is not here: {why}." for kind, why in models.refusals.items())
     model = gr.Radio(
@@ -203,27 +140,15 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
             (shape_temperature, shape_top_k, shape_top_p, shape_min_p),
             (texture_temperature, texture_top_k, texture_top_p, texture_min_p),
         )
-        stop = running.begin(request.session_hash)
-        try:
+
+        def ask() -> tuple[Sampler, Wish]:
             sampler = models.sampler(model)
-            wish = Wish(
-                kind or ANY, whole(count, "count"), whole(seed, "seed"), complete(sampler.defaults, given, guidance)
-            )
-            with tempfile.TemporaryDirectory() as folder:  # Gradio copies what is yielded before it asks for more
-                for drawn in draw(sampler, wish, Path(folder), stop.is_set):
-                    yield layout(drawn)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        finally:
-            running.end(request.session_hash)
+            settings = complete(sampler.defaults, given, guidance)
+            return sampler, Wish(kind or ANY, whole(count, "count"), whole(seed, "seed"), settings)
+
+        yield from show(running, request.session_hash, ask)
 
     return sample
-
-
-def waiting(models: Models) -> Callable[[int], tuple]:
-    """What is seen between a press and the first code."""
-    names = [level.name for level in models.cst("int8").tokenizer.levels]
-    return lambda count: layout(Drawn(live=blank(count, "Waiting for the model", [*names, LAST])), stoppable=False)
 
 
 def follow(models: Models) -> Callable[..., tuple]:
@@ -254,21 +179,3 @@ def stopper(running: Running) -> Callable[..., None]:
         running.stop(request.session_hash)
 
     return stop
-
-
-def any_seed() -> int:
-    """A seed by chance, 0 to 2147483647."""
-    return secrets.randbelow(MOST_SEED + 1)
-
-
-def layout(drawn: Drawn | None, *, stoppable: bool = True) -> tuple:
-    """Values of all outputs, and which parts of the tab are seen; values, never `gr.skip()`: see `reconstruct`."""
-    begun = drawn is not None
-    writing = begun and drawn.numbers is None
-    return (
-        *(drawn or Drawn()).outputs(),
-        gr.Column(visible=not begun),  # welcome
-        gr.Column(visible=begun),  # stage
-        gr.Row(visible=writing and stoppable),  # Stop
-        gr.Row(visible=begun and not writing),  # downloads
-    )

@@ -14,7 +14,7 @@ from cst.codecs import at_bytes
 from cst.coding import STATIC
 from cst.images import fit_within, load_image
 from space.difference import difference_map
-from space.drawing import NAMES
+from space.models import NAMES
 from space.numbers import Numbers, OpenedNumbers, compare, opened_table, table
 
 MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models

@@ -20,8 +20,15 @@ class Tile:
     caption: str = ""
 
 
-def grid(tiles: Sequence[Tile], words: str, written: Sequence[tuple[str, float]], *, crisp: bool = False) -> str:
-    """The pictures, and above them what is being done and how far each layer is.
+def grid(
+    tiles: Sequence[Tile],
+    words: str,
+    written: Sequence[tuple[str, float]],
+    *,
+    crisp: bool = False,
+    given: Sequence[Tile] = (),
+) -> str:
+    """The pictures, and above them what is being done, how far each layer is, and what was given.
 
     words: the stage in words. written: (layer, share done in [0, 1]), coarse to fine. crisp: enlarge without smoothing.
     """
@@ -29,14 +36,18 @@ def grid(tiles: Sequence[Tile], words: str, written: Sequence[tuple[str, float]]
         f'<li><span>{html.escape(name)}</span><i style="--done: {100 * share:.1f}%"></i></li>'
         for name, share in written
     )
-    figures = "".join(
+    beside = f'<div class="given">{figures(given)}</div>' if given else ""
+    return (
+        f'<p class="words" role="status">{html.escape(words)}</p><ol class="layers">{bars}</ol>{beside}'
+        f'<div class="tiles{" crisp" if crisp else ""}" data-count="{len(tiles)}">{figures(tiles)}</div>'
+    )
+
+
+def figures(tiles: Sequence[Tile]) -> str:
+    return "".join(
         f'<figure><img src="{tile.address}" alt="{html.escape(tile.alt)}">'
         f"<figcaption>{tile.caption}</figcaption></figure>"
         for tile in tiles
-    )
-    return (
-        f'<p class="words" role="status">{html.escape(words)}</p><ol class="layers">{bars}</ol>'
-        f'<div class="tiles{" crisp" if crisp else ""}" data-count="{len(tiles)}">{figures}</div>'
     )
 
 
@@ -60,6 +71,10 @@ def draft_address(draft: Image.Image, known: np.ndarray) -> str:
     return data_url(clear(draft, known).resize(known.shape[:0:-1], Image.Resampling.NEAREST))
 
 
-def shares(step: Step, names: Sequence[str]) -> list[tuple[str, float]]:
-    """(level, share of its codes that are known) for every level."""
-    return [(name, float(step.known[:, index].mean())) for index, name in enumerate(names)]
+def shares(step: Step, names: Sequence[str], given: np.ndarray) -> list[tuple[str, float]]:
+    """(level, share that is written of what `given`, (L, h, w) bool, leaves to write) for every level."""
+    left = ~given
+    return [
+        (name, float(step.known[:, index][:, left[index]].mean()) if left[index].any() else 1.0)
+        for index, name in enumerate(names)
+    ]

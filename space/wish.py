@@ -1,24 +1,27 @@
-"""What a visitor of the Sample tab asks for; no Gradio here."""
+"""What a visitor asks for, on every tab that draws; no Gradio here."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 
 from prior.protocol import LevelSettings, Settings
+from space.given import Given
 
 ANY = "Any kind"
 MOST = 8  # pictures at once
 MOST_SEED = 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wish:
-    """What is to be drawn. kind: a name the sampler knows, or `ANY`."""
+    """What is to be drawn. kind: a name the sampler knows, or `ANY`. how: it is made from what is given."""
 
     kind: str
     count: int
     seed: int
     settings: Settings
+    how: str = "drawn"
+    given: Given = field(default_factory=Given)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
@@ -27,10 +30,17 @@ class Wish:
         if not 0 <= self.seed <= MOST_SEED:
             raise ValueError(f"the seed {self.seed}; accepted: 0 to {MOST_SEED}")
 
+    def title(self, kind: str, model: str) -> str:
+        """What was done, in words, of a kind by its own name."""
+        if self.how == "drawn" or kind != ANY:
+            return f"{kind}, {self.how} by {model}"
+        return f"{self.how.capitalize()} by {model}"
+
     @property
     def stem(self) -> str:
         """What its files are called."""
-        return f"{re.sub(r'[^a-z0-9]+', '-', self.kind.lower()).strip('-')}-{self.seed}"
+        words = self.kind if self.how == "drawn" else f"{self.how} {self.kind}"
+        return f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}-{self.seed}"
 
 
 def complete(liked: Settings, given: Sequence[Sequence[float | None]], guidance: float | None) -> Settings:
