@@ -63,8 +63,8 @@ class CST:
         """Tokens -> the bytes of a `.cst` file: the same tokens, in fewer bytes.
 
         model: "static", each code as likely as it is in photos; or "gpt" or "pixelcnn", whose file can be smaller
-        still and takes a thousand times as long to write, and to read. told: called with how many more codes are done, for progress. Raises
-        ValueError for tokens of another tokenizer, and where the model is not there.
+        still and takes a thousand times as long to write, and to read. told: called with how many more codes are
+        done, for progress. Raises ValueError for tokens of another tokenizer, and where the model is not there.
         """
         self.check(tokens)
         return container.compress(tokens, self.code_model(model), tokenizer=self.tokenizer.config, told=told)
