@@ -62,9 +62,9 @@ class CST:
     def compress(self, tokens: Tokens, *, model: str = STATIC, told: Told | None = None) -> bytes:
         """Tokens -> the bytes of a `.cst` file: the same tokens, in fewer bytes.
 
-        model: "static", each code as likely as it is in photos; or "gpt" or "pixelcnn", whose file is smaller still
-        and takes seconds to write and read. told: called with how many more codes are done, for progress. Raises
-        ValueError for tokens of another tokenizer, and where the model is not there.
+        model: "static", each code as likely as it is in photos; or "gpt" or "pixelcnn", whose file can be smaller
+        still and takes a thousand times as long to write, and to read. told: called with how many more codes are
+        done, for progress. Raises ValueError for tokens of another tokenizer, and where the model is not there.
         """
         self.check(tokens)
         return container.compress(tokens, self.code_model(model), tokenizer=self.tokenizer.config, told=told)

@@ -38,7 +38,7 @@ def build(models: Models) -> gr.Image:
             photo, file, detail, quality = build_inputs()
         with gr.Column(scale=3, min_width=300, elem_id="result", elem_classes="result"):
             with gr.Column() as welcome:
-                gr.HTML(welcome_text(models), elem_id="welcome", elem_classes="welcome")
+                begin = gr.HTML(welcome_text(models), elem_id="welcome", elem_classes="welcome")
             with gr.Column(visible=False) as stage:
                 comparison = gr.ImageSlider(
                     label="photo, rendered", show_label=False, format="png", interactive=False, elem_id="comparison"
@@ -73,8 +73,9 @@ def build(models: Models) -> gr.Image:
     )
     photo.change(None, photo, None, js=SHOW_RESULT, api_visibility="private")
     run.failure(lambda: layout(None), None, outputs, api_visibility="private", queue=False)
+    # A file under a prior takes a while to read: that shows on whatever is seen.
     given = file.upload(
-        opener(models), [file, quality], outputs, api_name="open", show_progress_on=comparison, **MODEL_QUEUE
+        opener(models), [file, quality], outputs, api_name="open", show_progress_on=[comparison, begin], **MODEL_QUEUE
     )
     # What was opened takes the place of the photo: so the same photo can be pressed again.
     given.success(lambda: None, None, photo, api_visibility="private", queue=False, show_progress="hidden")
