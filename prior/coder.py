@@ -53,7 +53,9 @@ class PriorModel:
         named = named_weights(path)
         if isinstance(model, GPTConfig):
             self.stacks = [
-                ExactLevelGPT(lambda name, index=index: named(f"stacks.{index}.{name}"), model, levels[: index + 1], grid)
+                ExactLevelGPT(
+                    lambda name, index=index: named(f"stacks.{index}.{name}"), model, levels[: index + 1], grid
+                )
                 for index in range(len(levels))
             ]
         else:
