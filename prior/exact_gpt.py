@@ -12,7 +12,7 @@ import numpy as np
 
 from cst.protocol import Level
 from prior.config import GPTConfig
-from prior.exact import ACTIVATION, EXACT, Linear, fixed, rms_norm, shares, silu
+from prior.exact import ACTIVATION, ALONE, EXACT, Linear, fixed, rms_norm, shares, silu
 
 EPSILON = 1e-6  # of LlamaConfig
 SHARE = 20  # binary places of a softmax over positions
@@ -44,6 +44,7 @@ class ExactLayer:
         # A score sums head_dim products of two activations; what is read, a share of at most 1 a position.
         self.match_limit = math.floor(math.sqrt(EXACT / self.head_dim))
         self.value_limit = math.floor(EXACT / (positions * 2.0**SHARE))
+        self.part = max(1, ALONE // self.head_dim)  # positions matched at once
         self.scale = 2.0 ** (-2 * ACTIVATION) / math.sqrt(self.head_dim)
 
     def __call__(
@@ -58,13 +59,17 @@ class ExactLayer:
         query, key = (fixed(rotate(part, turn), ACTIVATION, self.match_limit) for part in (query, key))
         value = fixed(value, ACTIVATION, self.value_limit)
         scores = np.empty((len(x), self.heads, 1, keys.shape[3] + 1))
-        np.matmul(query[:, :, None], keys, out=scores[..., :-1])
+        parts = [slice(start, start + self.part) for start in range(0, keys.shape[3], self.part)]
+        for part in parts:
+            scores[..., :-1][..., part] = query[:, :, None] @ keys[..., part]
         scores[:, :, 0, -1] = (query * key).sum(-1)
         scores *= self.scale
         if absent is not None:
-            np.putmask(scores[..., :-1], np.broadcast_to(absent[:, None, None], scores[..., :-1].shape), -np.inf)
+            np.copyto(scores[..., :-1], -np.inf, where=absent[:, None, None])
         share = shares(scores, SHARE)  # (B, heads, 1, P + 1)
-        read = share[..., :-1] @ values + share[..., -1:] * value[:, :, None]  # (B, heads, 1, head_dim)
+        read = share[..., -1:] * value[:, :, None]  # (B, heads, 1, head_dim)
+        for part in parts:
+            read += share[..., :-1][..., part] @ values[:, :, part]
         read /= share.sum(-1, keepdims=True)
         read *= 2.0**-ACTIVATION
         x = x + self.out(read.reshape(len(x), -1))

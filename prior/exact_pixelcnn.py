@@ -14,10 +14,10 @@ from prior.exact import ACTIVATION, Linear, fixed, sigmoid, tanh
 Weights = Callable[[str], np.ndarray]  # name in the state dict -> float64
 
 
-def convolution(weights: Weights, name: str) -> Linear:
-    """A convolution as a product with its window: (rows, columns, in) one after another."""
+def convolution(weights: Weights, name: str, *, many: bool) -> Linear:
+    """A convolution as a product with its window: (rows, columns, in) one after another; many: see `Linear`."""
     kernel = weights(f"{name}.weight").transpose(2, 3, 1, 0)  # (rows, columns, in, out)
-    return Linear(kernel.reshape(-1, kernel.shape[3]), weights(f"{name}.bias"))
+    return Linear(kernel.reshape(-1, kernel.shape[3]), weights(f"{name}.bias"), many=many)
 
 
 def gate(x: np.ndarray) -> np.ndarray:
@@ -30,8 +30,8 @@ class ExactBlock:
     """What a block of the two stacks learned, and how far it looks."""
 
     def __init__(self, weights: Weights, *, first: bool):
-        self.vertical, self.horizontal = convolution(weights, "vertical"), convolution(weights, "horizontal")
-        self.down, self.out = convolution(weights, "down"), convolution(weights, "out")
+        self.vertical, self.down = (convolution(weights, name, many=True) for name in ("vertical", "down"))
+        self.horizontal, self.out = (convolution(weights, name, many=False) for name in ("horizontal", "out"))
         self.label_above, self.label_beside = np.split(weights("label.weight"), 2, 1)  # (classes + 1, 2 D) each
         self.rows, self.columns = weights("vertical.weight").shape[2:]  # that the vertical stack sees
         self.places = weights("horizontal.weight").shape[3]  # that the horizontal one sees
