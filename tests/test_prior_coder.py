@@ -11,7 +11,7 @@ import pytest
 
 import prior.coder
 from prior.coder import MOST, WEIGHTS, PriorModel, load, windows
-from prior.config import PRETRAINED, PRESETS, PriorConfig
+from prior.config import PRESETS, PRETRAINED, PriorConfig
 from prior.runtime import OnnxPrior
 from prior.torch_runtime import TorchPrior, build, save_prior
 

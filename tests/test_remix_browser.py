@@ -16,11 +16,7 @@ def open_part(visit: Callable[..., Page]) -> Callable[..., Page]:  # noqa: F811 
 
     def open_page(name: str, width: int = 1280, theme: str = "light") -> Page:
         page = visit(width, theme)
-        tab = page.get_by_role("tab", name="Remix")
-        if width < 640:  # where all tabs don't fit, the last lie in a menu
-            page.get_by_label("More tabs").first.click()
-            tab = page.locator(".overflow-dropdown button:visible", has_text="Remix")
-        tab.click()
+        page.get_by_role("tab", name="Remix").click()
         page.get_by_role("tab", name=name, exact=True).click()
         if name != "Mix":
             number = page.get_by_label("number input for Pictures").locator("visible=true")
