@@ -136,8 +136,7 @@ def connect(
         runs.append(chosen.then(handler, inputs, easel.outputs, **AGAIN))
     for run in runs:
         run.failure(lambda: layout(None), None, easel.outputs, **QUIET)
-    for button in buttons:
-        button.click(None, js=SHOW_PICTURES % easel.column, api_visibility="private")
+    gr.on([button.click for button in buttons], None, js=SHOW_PICTURES % easel.column, api_visibility="private")
 
 
 def show(running: Running, session: str | None, ask: Callable[[], tuple[Sampler, Wish]]) -> Iterator[tuple]:
