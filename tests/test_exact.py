@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from prior.config import PRETRAINED, PRESETS, PriorConfig
+from prior.config import PRESETS, PRETRAINED, PriorConfig
 from prior.exact import ACTIVATION, WEIGHT, Linear, exp, fixed, rms_norm, shares, sigmoid, silu, tanh, weights
 from prior.exact_gpt import TURN, turns
 
