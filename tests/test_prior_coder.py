@@ -104,6 +104,11 @@ def test_the_tokens_are_left_as_they_are(model):
     assert np.array_equal(tokens, before)
 
 
+def test_tokens_of_other_levels_are_refused(model):
+    with pytest.raises(ValueError, match=r"tokens are \(2, 4, 4\); accepted: \(3, h, w\)"):
+        next(model.walk(np.zeros((2, 4, 4), np.int32)))
+
+
 def test_a_window_is_the_same_alone_as_among_others(model):
     tokens = random_tokens(model, (8, 12))
     together = log_prob(model, tokens)
