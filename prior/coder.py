@@ -67,7 +67,13 @@ class PriorModel:
         Weights are float32 and whole: at least 1, together at most 2**24, and in proportion to the chance of each
         code. They depend only on what was yielded before; `tokens` must be right there by the time it goes on, so
         that decoding fills them in as it goes.
+
+        The grid is cut from the top left into windows as large as the prior's pictures, which know nothing of each
+        other and are written side by side; one that reaches past the edge is a narrower picture. Raises ValueError,
+        at the first step, for another number of levels.
         """
+        if tokens.ndim != 3 or len(tokens) != len(self.config.levels):
+            raise ValueError(f"tokens are {tokens.shape}; accepted: ({len(self.config.levels)}, h, w)")
         for corners in windows(tokens.shape[1:], self.config.grid):
             yield from self._walk(tokens, corners)
 
@@ -93,7 +99,7 @@ class PriorModel:
     def _start(self, inside: np.ndarray, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], Writing, list[int]]:
         """The plan of some windows, what writes them, and what each level's codes are beyond the edge."""
         model, levels = self.config.model, self.config.vocabulary
-        there = np.broadcast_to(~inside[:, None], shape)
+        nothing = np.broadcast_to(~inside[:, None], shape)  # True where there is nothing to write
         if isinstance(model, GPTConfig):
             absent = None if inside.all() else ~inside.reshape(len(inside), -1)
 
@@ -101,9 +107,9 @@ class PriorModel:
                 return self.stacks[level].step(*given, absent=absent)
 
             writing = GPTWriting(model, levels, zeros=np.zeros, step=step)
-            return plan_by_level(there), writing, [level.size for level in levels]
+            return plan_by_level(nothing), writing, [level.size for level in levels]
         writing = PixelCNNWriting(look=ExactRows(self.net, inside), head=self.net.head)
-        return plan_by_patch(there), writing, [0] * len(levels)
+        return plan_by_patch(nothing), writing, [0] * len(levels)
 
 
 def windows(grid: tuple[int, int], window: tuple[int, int]) -> Iterator[np.ndarray]:

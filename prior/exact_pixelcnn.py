@@ -32,6 +32,7 @@ class ExactBlock:
     def __init__(self, weights: Weights, *, first: bool):
         self.vertical, self.down = (convolution(weights, name, many=True) for name in ("vertical", "down"))
         self.horizontal, self.out = (convolution(weights, name, many=False) for name in ("horizontal", "out"))
+        assert self.vertical.limit >= 2.0**ACTIVATION, "a gate's 1 is more than an exact product may be given"
         self.label_above, self.label_beside = np.split(weights("label.weight"), 2, 1)  # (classes + 1, 2 D) each
         self.rows, self.columns = weights("vertical.weight").shape[2:]  # that the vertical stack sees
         self.places = weights("horizontal.weight").shape[3]  # that the horizontal one sees

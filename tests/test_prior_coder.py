@@ -104,6 +104,11 @@ def test_the_tokens_are_left_as_they_are(model):
     assert np.array_equal(tokens, before)
 
 
+def test_tokens_of_other_levels_are_refused(model):
+    with pytest.raises(ValueError, match=r"tokens are \(2, 4, 4\); accepted: \(3, h, w\)"):
+        next(model.walk(np.zeros((2, 4, 4), np.int32)))
+
+
 def test_a_window_is_the_same_alone_as_among_others(model):
     tokens = random_tokens(model, (8, 12))
     together = log_prob(model, tokens)
@@ -178,20 +183,21 @@ print(digest.hexdigest())
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "core"), [("1", "Nehalem"), ("2", "")])  # Nehalem has no fused multiply-add
 @pytest.mark.parametrize("kind", GOLDEN)
-def test_the_packaged_priors_give_these_very_weights_on_every_machine(kind, threads, run_python):
-    """Of 3x19 patches, by as many threads as the BLAS is told.
+def test_the_packaged_priors_give_these_very_weights_on_every_machine(kind, threads, core, run_python):
+    """Of 3x19 patches, by as many threads as the BLAS is told, with products for one processor and another.
 
     If this fails where it passed before, a photo coded on another machine can't be decoded on this one, or one coded
-    yesterday today. If the weights were trained anew or the arithmetic was changed on purpose, raise
-    `prior.exact.VERSION` for the latter, and write the new hash above. If nothing was changed, this machine, its numpy
-    or its BLAS computes something else than `prior.exact` takes for granted: find the first step of the walk whose
-    weights differ from those of a machine that passes, and in it the first product or function; tests/test_exact.py
-    tries each alone.
+    yesterday today. If a prior was trained anew, or the arithmetic was changed on purpose, write the new hash above,
+    and for the arithmetic raise `prior.exact.VERSION`. If nothing was changed, this machine, its numpy or its BLAS
+    computes something else than `prior.exact` takes for granted: find the first step of the walk whose weights differ
+    from those of a machine that passes, and in it the first product or function; tests/test_exact.py tries each alone.
     """
-    done = run_python("-c", WALK.format(kind=kind), OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
-    assert (done.stdout.strip(), done.stderr) == (GOLDEN[kind], "")
+    environment = {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    environment |= {"OPENBLAS_CORETYPE": core} if core else {}
+    done = run_python("-c", WALK.format(kind=kind), **environment)
+    assert done.stdout.strip() == GOLDEN[kind], done.stderr
 
 
 def test_coding_imports_no_training_library(run_python):
@@ -231,14 +237,14 @@ def test_the_packaged_priors_say_which_they_are():
 
 def test_another_tokenizer_kind_or_damaged_file_is_refused(copy):
     config = PriorConfig.load(copy)
-    with pytest.raises(ValueError, match="writes tokens of the tokenizer .*, and this tokenizer is 0123456789abcdef"):
+    with pytest.raises(ValueError, match=r"writes tokens of the tokenizer .*, and this tokenizer is 0123456789abcdef"):
         load(config.kind, "0123456789abcdef")
     with pytest.raises(ValueError, match="no prior 'diffusion'; accepted: gpt, pixelcnn"):
         load("diffusion", config.fingerprint)
     data = bytearray((copy / WEIGHTS).read_bytes())
     data[-1] ^= 1
     (copy / WEIGHTS).write_bytes(data)
-    with pytest.raises(ValueError, match="is damaged: its checksum is not the one in config.json"):
+    with pytest.raises(ValueError, match=r"is damaged: its checksum is not the one in config\.json"):
         PriorModel(copy, fingerprint=config.fingerprint)
     (copy / WEIGHTS).unlink()
     with pytest.raises(ValueError, match=f"has no {WEIGHTS}"):
@@ -258,5 +264,5 @@ def test_a_simple_pixelcnn_is_refused(pixelcnn_folder, tmp_path):
     simple = dataclasses.replace(PRESETS["pixelcnn-simple"], width=16, blocks=1)
     config = dataclasses.replace(PriorConfig.load(pixelcnn_folder), model=simple)
     save_prior(build(config), config, tmp_path)
-    with pytest.raises(ValueError, match="a simple PixelCNN .* take a gated one"):
+    with pytest.raises(ValueError, match=r"a simple PixelCNN .* take a gated one"):
         PriorModel(tmp_path, fingerprint=config.fingerprint)
