@@ -38,8 +38,8 @@ def load(kind: str, fingerprint: str) -> "PriorModel":
 class PriorModel:
     """A prior's folder in exact arithmetic: the chances of a grid of codes, one after another.
 
-    name: its kind. fingerprint: 16 hexadecimal digits of its weights and of the arithmetic; codes can only be decoded
-    under the very same.
+    name: its kind. fingerprint: 16 hexadecimal digits of its weights and sizes and of the arithmetic; codes can only be
+    decoded under the very same.
     """
 
     def __init__(self, folder: str | os.PathLike, *, fingerprint: str):
@@ -49,7 +49,8 @@ class PriorModel:
         path = self.config.check_file(folder, WEIGHTS)
         model, levels, grid = self.config.model, self.config.vocabulary, self.config.grid
         self.name = self.config.kind
-        self.fingerprint = hashlib.sha256(f"{self.config.files[WEIGHTS]} {VERSION}".encode()).hexdigest()[:16]
+        said = f"{self.config.files[WEIGHTS]} {VERSION} {model} {levels} {grid} {len(self.config.classes)}"
+        self.fingerprint = hashlib.sha256(said.encode()).hexdigest()[:16]
         named = named_weights(path)
         if isinstance(model, GPTConfig):
             self.stacks = [
