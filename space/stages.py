@@ -19,7 +19,7 @@ from space.numbers import Numbers, OpenedNumbers, compare, opened_table, table
 
 MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models
 MOST_OPENED = 2048 * 2048  # pixels of a .cst file that is painted here: as many as of a photo
-MOST_UNDER_PRIOR = 256 * 256  # of one under a prior, which takes many network steps: about half a minute
+MOST_UNDER_PRIOR = 512 * 512  # of one under a prior, which takes many network steps: about ten seconds with GPT
 STRIP = 1024  # patches encoded between two signs of progress
 
 WAITING = '<p class="note">Comparing with JPEG and WebP …</p>'

@@ -179,7 +179,7 @@ BAD_CST: dict[str, tuple[Callable[[], bytes], str]] = {
     "other.cst": (lambda: crafted(10, b"\xff" * 8), "written by the tokenizer ffffffffffffffff"),
     "counted.cst": (lambda: crafted(18, b"\xff" * 8), "under the statistics ffffffffffffffff"),
     "enormous.cst": (lambda: crafted(6, np.array([7000, 7000], "<u2").tobytes()), "accepted here: up to 4,194,304"),
-    "slow.cst": (lambda: crafted(5, b"\1\0\4\0\4"), "accepted here: up to 65,536"),  # under a prior
+    "slow.cst": (lambda: crafted(5, b"\1\0\4\0\4"), "accepted here: up to 262,144"),  # under a prior
     "lying.cst": (lambda: crafted(6, np.array([120, 85], "<u2").tobytes()), "its"),
 }
 
