@@ -61,8 +61,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     models.add_argument(
         "--prior", metavar="DIR", action="append", default=[],
-        help="folder of a model that writes pictures, a GPT or a PixelCNN as its config says, instead of the packaged one "
-        "of its kind; may be given once for each kind",
+        help="folder of a model that writes pictures, a GPT or a PixelCNN as its config says, instead of the packaged "
+        "one of its kind; may be given once for each kind",
     )  # fmt: skip
 
     running = parser.add_argument_group("where they run")

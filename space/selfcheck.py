@@ -83,11 +83,10 @@ def requirements(folder: Path) -> dict[str, Any]:
     return {requirement.name: requirement.specifier for requirement in found}
 
 
-def describe_processor() -> str:
-    """Its name, the cores for this process, and what it has of the features that matter."""
+def describe_processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    """Its name, the cores for this process, and what it has of the features that matter, where Linux tells them."""
     name, flags = platform.processor() or platform.machine(), None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    info = Path("/proc/cpuinfo")
     if info.is_file():
         values = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
         values = {key.strip(): value.strip() for key, value in values.items()}
