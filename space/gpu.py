@@ -31,7 +31,7 @@ class GpuTokenizer(OnnxTokenizer):
 
     def __init__(self, folder: str | os.PathLike = PRETRAINED, *, device: str, threads: int | None = None):
         """See `OnnxTokenizer`; raises ValueError also for a device that torch can't use."""
-        check_device(device)
+        prepare(device)
         super().__init__(folder, target="cpu", threads=threads)
         self.precision = "float"
         net = load_rendernet(self.folder, self.config, self.codebooks).to(device)
@@ -50,7 +50,7 @@ class GpuPrior(OnnxPrior):
 
     def __init__(self, folder: str | os.PathLike, *, device: str, threads: int | None = None):
         """See `OnnxPrior`; raises ValueError also for a device that torch can't use."""
-        check_device(device)
+        prepare(device)
         super().__init__(folder, threads=threads)
         prior = TorchPrior.load(folder, device=device)
 
@@ -95,9 +95,11 @@ def is_asked_for() -> bool:
     return LocalContext.in_event_listener.get(False)
 
 
-def check_device(device: str) -> None:
-    """Raise ValueError unless torch can use the device; on ZeroGPU there is no GPU before the first call."""
-    if device.startswith("cuda") and not is_zero_gpu() and not torch.cuda.is_available():
+def prepare(device: str) -> None:
+    """Make ready to move weights to the device. Raises ValueError if torch can't use it."""
+    if is_zero_gpu():
+        import spaces  # noqa: F401 (from here on weights can be moved to a GPU that is not there yet)
+    elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
             f"torch {torch.__version__} finds no GPU for the device '{device}'; accepted: cpu, which needs no torch; "
             "or install torch for CUDA and NVIDIA's driver"

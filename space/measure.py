@@ -77,15 +77,15 @@ def measure(scratch: Path, hardware: str = "cpu") -> Measured:
 
 
 def install_into(folder: Path, requirements: Path) -> tuple[Path, float]:
-    """Make an environment and install there -> (its Python, seconds). Raises ValueError with the last line of pip."""
+    """Make an environment and install there -> (its Python, seconds). Raises ValueError with pip's reason."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     command = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ValueError(f"{requirements.name} can't be installed ({reason}); check the pins and the network")
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
+        raise ValueError(f"{requirements.name} can't be installed ({reasons[0]}); check the pins and the network")
     return python, time.perf_counter() - begin
 
 

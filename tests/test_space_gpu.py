@@ -13,11 +13,12 @@ import pytest
 from conftest import make_photo
 from gradio.context import LocalContext
 
+import space.gpu
 from cst.runtime import OnnxTokenizer
 from prior.protocol import LevelSettings, Settings
 from prior.torch_runtime import TorchPrior
 from space.drawing import draw
-from space.gpu import PAINT_SECONDS, SAMPLE_SECONDS, GpuPrior, GpuTokenizer, check_device
+from space.gpu import PAINT_SECONDS, SAMPLE_SECONDS, GpuPrior, GpuTokenizer, prepare
 from space.models import Models, check_torch, default_device
 from space.wish import ANY, Wish
 
@@ -125,7 +126,7 @@ def test_the_page_draws_with_it(artifact: Path, gpt_folder: Path, pixelcnn_folde
 def test_without_a_gpu_cuda_is_one_clear_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match="finds no GPU"):
-        check_device("cuda")
+        prepare("cuda")
 
 
 def test_without_torch_a_gpu_is_one_clear_line(monkeypatch: pytest.MonkeyPatch):
@@ -164,6 +165,18 @@ def test_a_device_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch):
 def test_all_gpu_functions_are_known_before_the_page_is_served(lent: Lent, artifact, gpt_folder, pixelcnn_folder):
     Models(artifact, priors={"gpt": gpt_folder, "pixelcnn": pixelcnn_folder}, device=CPU)
     assert lent.durations == [PAINT_SECONDS, SAMPLE_SECONDS, SAMPLE_SECONDS] and lent.calls == []
+
+
+def test_spaces_is_imported_before_weights_are_moved(monkeypatch: pytest.MonkeyPatch, lent: Lent, artifact, tmp_path):
+    (tmp_path / "spaces.py").write_text("def GPU(*, duration):\n    return lambda function: function\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "spaces")
+    seen, load = [], space.gpu.load_rendernet
+    monkeypatch.setattr(
+        space.gpu, "load_rendernet", lambda *given: seen.append("spaces" in sys.modules) or load(*given)
+    )
+    GpuTokenizer(artifact, device=CPU)
+    assert seen == [True]
 
 
 def test_steps_and_pictures_come_back_from_another_process(
