@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradio_client import Client, handle_file
+from PIL import Image
+
 from cst.command import run
 from space.build import HARDWARE, build
 
@@ -38,6 +41,7 @@ class Measured:
     peak: int | None  # most resident memory of the serving process
     psnr: float  # dB, of the reconstruction: that it is one
     bits: float  # a patch, of the sample
+    largest: int | None = None  # as `peak`, after the most that a visitor can ask for; None if that was not tried
 
     def __str__(self) -> str:
         peak = "not told here" if self.peak is None else f"{self.peak / MIB:.0f} MiB"
@@ -46,22 +50,25 @@ class Measured:
             f"{self.install:.0f} s\npage served {self.start:.1f} s after the start\n"
             f"a reconstruction at 512 pixels in {self.reconstruction:.1f} s ({self.psnr:.1f} dB), a new picture in "
             f"{self.sample:.1f} s ({self.bits:.1f} bits a patch)\npeak resident memory {peak}"
+            + (f", and {self.largest / MIB:.0f} MiB after the largest requests" if self.largest else "")
         )
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m space.measure", description=__doc__.splitlines()[0])
     parser.add_argument("--hardware", default="cpu", choices=HARDWARE, help="which bundle (default cpu)")
+    parser.add_argument("--largest", action="store_true", help="also ask for the most that a visitor can ask for")
     flags = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        print(measure(Path(scratch), flags.hardware))
+        print(measure(Path(scratch), flags.hardware, largest=flags.largest))
 
 
-def measure(scratch: Path, hardware: str = "cpu") -> Measured:
+def measure(scratch: Path, hardware: str = "cpu", *, largest: bool = False) -> Measured:
     """Build, install, start and use the bundle inside the empty folder `scratch`.
 
-    The environment gets the bundle's own requirements.txt and nothing else; pip is the one of this Python, as it is
-    configured. Raises ValueError if it can't be installed, or does not serve the page.
+    largest: go on to a square photo of 2048 pixels in either arithmetic, and 8 pictures by either prior. Into the
+    environment goes the bundle's own requirements.txt and nothing else, by the pip of this Python as it is configured.
+    Raises ValueError if it can't be installed, or does not serve the page.
     """
     bundle = build(scratch / "bundle", hardware)
     python, install = install_into(scratch / "environment", scratch / "bundle" / "requirements.txt")
@@ -70,10 +77,12 @@ def measure(scratch: Path, hardware: str = "cpu") -> Measured:
     with serving(python, scratch / "bundle", scratch / "log") as (url, process):
         start = time.perf_counter() - begin
         psnr, reconstruction, bits, sample = visit(url, scratch / "bundle" / "space" / "examples" / "chelsea.jpg")
-        peak = peak_memory(process.pid)
-    return Measured(
-        sum(file.size for file in bundle), environment, install, start, reconstruction, sample, peak, psnr, bits
-    )
+        peak, most = peak_memory(process.pid), None
+        if largest:
+            visit_at_large(url, scratch)
+            most = peak_memory(process.pid)
+    size = sum(file.size for file in bundle)
+    return Measured(size, environment, install, start, reconstruction, sample, peak, psnr, bits, most)
 
 
 def install_into(folder: Path, requirements: Path) -> tuple[Path, float]:
@@ -127,20 +136,36 @@ def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
 
 def visit(url: str, photo: Path) -> tuple[float, float, float, float]:
     """Reconstruct a photo and draw a new picture -> (PSNR dB, seconds, bits a patch, seconds)."""
-    from gradio_client import Client, handle_file
+    with visitor(url) as client:
+        begin = time.perf_counter()
+        *_, numbers, _ = client.predict(handle_file(photo), 512, "int8", api_name="/reconstruct")
+        between = time.perf_counter()
+        *_, drawn, _ = client.predict(kind=KIND, count=1, seed=1, api_name="/sample")
+        end = time.perf_counter()
+    _, h, w = drawn["grid"]
+    return numbers["codes"]["psnr_db"], between - begin, drawn["bits"][0] / (h * w), end - between
 
+
+def visit_at_large(url: str, scratch: Path) -> None:
+    """Ask for the most that the page lets a visitor ask for."""
+    photo = scratch / "large.jpg"
+    Image.effect_noise((2048, 2048), 64).convert("RGB").save(photo)
+    with visitor(url) as client:
+        for precision in ("int8", "float"):
+            client.predict(handle_file(photo), 2048, precision, api_name="/reconstruct")
+        for model in ("gpt", "pixelcnn"):
+            client.predict(kind=KIND, count=8, seed=1, model=model, api_name="/sample")
+
+
+@contextmanager
+def visitor(url: str) -> Iterator[Client]:
+    """A program that uses the page; the files it gets are thrown away."""
     with tempfile.TemporaryDirectory() as results:
         client = Client(url, verbose=False, download_files=results, analytics_enabled=False)
         try:
-            begin = time.perf_counter()
-            *_, numbers, _ = client.predict(handle_file(photo), 512, "int8", api_name="/reconstruct")
-            between = time.perf_counter()
-            *_, drawn, _ = client.predict(kind=KIND, count=1, seed=1, api_name="/sample")
-            end = time.perf_counter()
+            yield client
         finally:
             client.close()
-    _, h, w = drawn["grid"]
-    return numbers["codes"]["psnr_db"], between - begin, drawn["bits"][0] / (h * w), end - between
 
 
 def peak_memory(pid: int) -> int | None:

@@ -86,6 +86,14 @@ print(sum(file.startswith(str(here)) for file in files), "torch" in sys.modules)
     assert (int(count) >= len(list(bundles["cpu"].rglob("*.py"))) - 3, torch) == (True, "False"), done.stderr
 
 
+def test_the_torch_runtimes_load_from_the_zerogpu_bundle_alone(bundles):
+    code = "import sys; sys.path.insert(0, '.'); import space.gpu; print(space.gpu.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", code], cwd=bundles["zerogpu"], capture_output=True, text=True, timeout=120
+    )
+    assert Path(bundles["zerogpu"], done.stdout.strip() or "nothing").name == "gpu.py", done.stderr
+
+
 def test_a_model_travels_with_its_config_its_card_and_the_files_that_it_names(bundles):
     for folder in ("cst/pretrained", "prior/pretrained/gpt", "prior/pretrained/pixelcnn"):
         there = {path.name for path in (bundles["cpu"] / folder).iterdir()}

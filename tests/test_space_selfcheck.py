@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from space import selfcheck as module
+from space.page import serve
 from space.selfcheck import check_packages, describe_processor, selfcheck
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,22 @@ def test_mcp_without_its_extra_is_one_clear_line():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r'error: --mcp .*pip install "gradio\[mcp\]"\n', done.stderr)
+
+
+@pytest.mark.parametrize(("flag", "asked"), [(True, True), (False, None)])
+def test_mcp_is_asked_of_gradio(flag, asked, capsys):
+    given = {}
+
+    class Page:
+        def launch(self, **settings: object) -> tuple:
+            given.update(settings)
+            return None, "http://127.0.0.1:1", None
+
+        def block_thread(self) -> None:
+            pass
+
+    serve(Page(), host="127.0.0.1", port=1, share=False, mcp=flag)
+    assert given["mcp_server"] is asked and "http://127.0.0.1:1" in capsys.readouterr().out
 
 
 def test_help_names_every_flag_and_shows_examples():
