@@ -15,7 +15,7 @@ from pathlib import Path
 from cst.command import run
 from space.contents import Contents
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = "bundle.json"  # lists what was written, so that building again deletes nothing else
 MADE_BY = "python -m space.build"
 LARGE = 10 * 2**20  # bytes; above, the Hub keeps a file in its large file storage
