@@ -106,7 +106,7 @@ def refusal(error: Exception, repo: str, token: str | bool | None) -> str:
         said = said.replace(token, "(token)")
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if status is None:
-        return f"the Hub can't be reached ({said}); check the network and try again: what is there is unchanged"
+        return f"the Hub can't be reached ({said}); check the network and run this again"
     advice = {
         401: "is the token right? log in again with hf auth login",
         402: "a Gradio Space on CPU Basic needs a paid account; a free one can have --hardware zerogpu",
