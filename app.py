@@ -4,42 +4,83 @@ python app.py
 """
 
 import argparse
+import importlib.util
 import os
 import socket
+import sys
 
 from cst.command import run
 from cst.runtime import TARGETS
 
+EXAMPLES = """examples:
+  python app.py                                   the page at http://127.0.0.1:7860, for this machine alone
+  python app.py --host 0.0.0.0 --port 8000        for everyone who can reach this machine
+  python app.py --tokenizer runs/mine --prior runs/mine-gpt
+  python app.py --selfcheck                       is everything here that the page needs, and how fast is it?
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     flags = parse(arguments)
-    check_port(flags.host, flags.port)
-    from space.models import Models
+    if not flags.selfcheck:
+        check_port(flags.host, flags.port)
+    if flags.mcp and importlib.util.find_spec("mcp") is None:
+        raise ValueError('--mcp needs an extra of Gradio that is not installed: pip install "gradio[mcp]"')
+    from space.models import Models, by_kind, default_device
 
-    priors = {kind: folder for kind in ("gpt", "pixelcnn") if (folder := getattr(flags, kind)) is not None}
-    models = Models(
-        flags.tokenizer, priors=priors, target=flags.target, threads=flags.threads, npu_config=flags.npu_config
-    )
+    options = {
+        "priors": by_kind(flags.prior), "target": flags.target, "threads": flags.threads,
+        "npu_config": flags.npu_config, "device": flags.device or default_device(),
+    }  # fmt: skip
+    if flags.selfcheck:
+        from space.selfcheck import selfcheck
+
+        sys.exit(2 if selfcheck(flags.tokenizer, **options) else 0)
+    models = Models(flags.tokenizer, **options)
     from space.page import build, serve  # Gradio takes two seconds to import: mistakes above are answered before
 
-    serve(build(models), host=flags.host, port=flags.port, share=flags.share)
+    serve(build(models), host=flags.host, port=flags.port, share=flags.share, mcp=flags.mcp)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python app.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python app.py", description=__doc__.splitlines()[0], epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    serving = parser.add_argument_group("serving")
     # A Hugging Face Space says where to listen in these two variables.
     host, port = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("GRADIO_SERVER_PORT", "7860")
-    parser.add_argument("--host", default=host, help=f"address to listen on; 0.0.0.0 for everyone (default {host})")
-    parser.add_argument("--port", type=int, default=port, help=f"port to listen on (default {port})")
-    parser.add_argument("--share", action="store_true", help="also open a public link through gradio.live")
-    parser.add_argument(
+    serving.add_argument("--host", default=host, help=f"address to listen on; 0.0.0.0 for everyone (default {host})")
+    serving.add_argument("--port", type=int, default=port, help=f"port to listen on (default {port})")
+    serving.add_argument("--share", action="store_true", help="also open a public link through gradio.live")
+    serving.add_argument("--mcp", action="store_true", help="also offer the actions to agents as tools (MCP)")
+
+    models = parser.add_argument_group("models")
+    models.add_argument(
         "--tokenizer", metavar="DIR", help="artifact folder or Hub repository (default: the packaged one)"
     )
-    parser.add_argument("--gpt", metavar="DIR", help="folder of the GPT that writes new pictures (default: packaged)")
-    parser.add_argument("--pixelcnn", metavar="DIR", help="folder of the PixelCNN (default: packaged)")
-    parser.add_argument("--target", default="auto", choices=TARGETS, help="where RenderNet runs (default auto)")
-    parser.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
-    parser.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")
+    models.add_argument(
+        "--prior", metavar="DIR", action="append", default=[],
+        help="folder of a model that writes pictures, a GPT or a PixelCNN as its config says, instead of the packaged "
+        "one of its kind; may be given once for each kind",
+    )  # fmt: skip
+
+    running = parser.add_argument_group("where they run")
+    running.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
+    running.add_argument(
+        "--device", choices=("cpu", "cuda"),
+        help="cpu runs all on onnxruntime; cuda paints and samples by torch on an NVIDIA GPU (default: what the "
+        "variable CST_DEVICE says; else cuda on a ZeroGPU Space, and cpu anywhere else)",
+    )  # fmt: skip
+    running.add_argument(
+        "--target", default="auto", choices=TARGETS, help="where onnxruntime runs RenderNet (default auto)"
+    )
+    running.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")
+
+    parser.add_argument(
+        "--selfcheck", action="store_true",
+        help="do not serve: check versions, processor and weights, and measure; exit code 2 if something is wrong",
+    )  # fmt: skip
     return parser.parse_args(arguments)
 
 

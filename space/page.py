@@ -40,8 +40,11 @@ def build(models: Models) -> gr.Blocks:
     return page.queue(max_size=64)
 
 
-def serve(page: gr.Blocks, *, host: str, port: int, share: bool) -> None:
-    """Serve the page until interrupted. Raises OSError if the port can't be opened."""
+def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = False) -> None:
+    """Serve the page until interrupted, with `mcp` its actions as tools for agents too.
+
+    Raises OSError if the port can't be opened.
+    """
     _, local, public = page.launch(
         server_name=host,
         server_port=port,
@@ -52,6 +55,7 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool) -> None:
         footer_links=["api"],
         max_file_size=LARGEST_UPLOAD,
         ssr_mode=False,
+        mcp_server=mcp or None,  # None: as the host's variable says
         quiet=True,
         prevent_thread_lock=True,
     )

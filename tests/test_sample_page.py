@@ -19,7 +19,7 @@ from prior.pipeline import Sampler
 from prior.protocol import LevelSettings, Settings, Step
 from space.bits import SampleNumbers, fixed_bits, mean_bits, table
 from space.drawing import draw
-from space.models import Models
+from space.models import Models, by_kind
 from space.tiles import clear
 from space.wish import ANY, Wish, flat, followed_by
 
@@ -232,6 +232,11 @@ def test_a_missing_prior_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert set(refusals) == {"gpt", "pixelcnn"} and str(tmp_path) not in str(refusals)
 
 
+def test_a_prior_takes_the_place_of_the_packaged_one_of_its_kind(gpt_folder: Path, pixelcnn_folder: Path):
+    assert by_kind([pixelcnn_folder, gpt_folder]) == {"gpt": gpt_folder, "pixelcnn": pixelcnn_folder}
+    assert by_kind([]) == {}
+
+
 def test_given_priors_draw_with_their_tokenizer(
     artifact: Path, gpt_folder: Path, pixelcnn_folder: Path, tmp_path: Path
 ):
@@ -250,9 +255,9 @@ def test_given_priors_draw_with_their_tokenizer(
 
 def test_a_given_prior_that_does_not_fit_is_one_clear_line(gpt_folder: Path, tmp_path: Path):
     for arguments, words in (
-        (("--gpt", gpt_folder), "tokenizer"),
-        (("--pixelcnn", gpt_folder), "kind gpt"),
-        (("--gpt", tmp_path / "nothing"), "nothing"),
+        (("--prior", gpt_folder), "tokenizer"),
+        (("--prior", gpt_folder, "--prior", gpt_folder), "both priors of kind gpt"),
+        (("--prior", tmp_path / "nothing"), "nothing"),
     ):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
