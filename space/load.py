@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import ipaddress
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -87,7 +86,7 @@ def served(folder: Path) -> Iterator[str]:
                 time.sleep(0.2)
             yield url
         finally:
-            app.send_signal(signal.SIGINT)
+            app.terminate()
             app.wait(30)
 
 

@@ -56,8 +56,9 @@ class Running:
         if session in self._asked:
             self._asked[session].set()
 
-    def end(self, session: str | None) -> None:
-        self._asked.pop(session, None)
+    def end(self, session: str | None, asked: threading.Event) -> None:
+        if self._asked.get(session) is asked:  # one that was left may end after the next has begun
+            del self._asked[session]
 
 
 def build(models: Models) -> None:
@@ -76,6 +77,8 @@ def build(models: Models) -> None:
             with gr.Column(visible=False) as stage:
                 live = gr.HTML(label="grid", elem_id="live")
                 with gr.Row(elem_classes="under"):
+                    with gr.Row(visible=False) as queued:
+                        leave = gr.Button("Stop waiting", size="sm")
                     with gr.Row(visible=False) as writing:
                         stop = gr.Button("Stop", size="sm")
                     with gr.Row(visible=False) as done:
@@ -87,14 +90,15 @@ def build(models: Models) -> None:
     numbers = gr.JSON(label="numbers", visible=False)
 
     sample, inputs = handler(models, running), [kind, count, seed, model, *settings]
-    outputs = [live, pictures, sheet, archive, numbers, table, welcome, stage, writing, done]
+    outputs = [live, pictures, sheet, archive, numbers, table, welcome, stage, queued, writing, done]
     quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-    again = {"api_visibility": "private", "trigger_mode": "always_last", "show_progress": "hidden", **MODEL_QUEUE}
+    told = {"show_progress": "minimal", "show_progress_on": live, **MODEL_QUEUE}  # the place in the queue
+    again = {"api_visibility": "private", "trigger_mode": "always_last", **told}
     # At once, while the model may still be busy with another visitor's wish.
     gr.on([button.click for button in (press, others, *favorites)], waiting(models), count, outputs, **quiet)
     picked = gr.on([button.click for button in favorites], pick(running), None, kind, **quiet)
     runs = [
-        press.click(sample, inputs, outputs, api_name="sample", show_progress="hidden", **MODEL_QUEUE),
+        press.click(sample, inputs, outputs, api_name="sample", **told),
         picked.then(sample, inputs, outputs, **again),
         others.click(any_seed, None, seed, **quiet).then(sample, inputs, outputs, **again),
     ]
@@ -102,6 +106,7 @@ def build(models: Models) -> None:
         run.failure(lambda: layout(None), None, outputs, **quiet)
     for button in (press, others, *favorites):
         button.click(None, js=SHOW_PICTURES, api_visibility="private")
+    leave.click(lambda: layout(None), None, outputs, cancels=runs, **quiet)
     stop.click(stopper(running), None, None, api_name="stop", queue=False, show_progress="hidden")
     new_seed.click(any_seed, None, seed, api_name="new_seed", queue=False, show_progress="hidden")
     model.change(follow(models), [model, *settings], settings, **quiet)
@@ -215,7 +220,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
         finally:
-            running.end(request.session_hash)
+            running.end(request.session_hash, stop)
 
     return sample
 
@@ -223,7 +228,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
 def waiting(models: Models) -> Callable[[int], tuple]:
     """What is seen between a press and the first code."""
     names = [level.name for level in models.cst("int8").tokenizer.levels]
-    return lambda count: layout(Drawn(live=blank(count, "Waiting for the model", [*names, LAST])), stoppable=False)
+    return lambda count: layout(Drawn(live=blank(count, "Waiting for the model", [*names, LAST])), waiting=True)
 
 
 def follow(models: Models) -> Callable[..., tuple]:
@@ -261,7 +266,7 @@ def any_seed() -> int:
     return secrets.randbelow(MOST_SEED + 1)
 
 
-def layout(drawn: Drawn | None, *, stoppable: bool = True) -> tuple:
+def layout(drawn: Drawn | None, *, waiting: bool = False) -> tuple:
     """Values of all outputs, and which parts of the tab are seen; values, never `gr.skip()`: see `reconstruct`."""
     begun = drawn is not None
     writing = begun and drawn.numbers is None
@@ -269,6 +274,7 @@ def layout(drawn: Drawn | None, *, stoppable: bool = True) -> tuple:
         *(drawn or Drawn()).outputs(),
         gr.Column(visible=not begun),  # welcome
         gr.Column(visible=begun),  # stage
-        gr.Row(visible=writing and stoppable),  # Stop
+        gr.Row(visible=waiting),  # Stop waiting
+        gr.Row(visible=writing and not waiting),  # Stop
         gr.Row(visible=begun and not writing),  # downloads
     )
