@@ -5,6 +5,7 @@ import signal
 import gradio as gr
 
 from space import inside, reconstruct, remix, sample, story, theme
+from space.inputs import guard
 from space.models import Models
 
 LARGEST_UPLOAD = "20mb"
@@ -43,7 +44,7 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
             with gr.Tab("How it works", id="story") as tab:
                 story.build(models, tab, photo)
         gr.HTML(FOOTER.format(minutes=max(1, keep // 60)), elem_id="footer")
-    return page.queue(max_size=64)
+    return guard(page).queue(max_size=64)
 
 
 def serve(page: gr.Blocks, *, host: str, port: int, share: bool) -> None:
