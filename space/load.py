@@ -87,7 +87,7 @@ def served(folder: Path) -> Iterator[str]:
             yield url
         finally:
             app.terminate()
-            app.wait(30)
+            app.wait(START_SECONDS)
 
 
 def answers(url: str) -> bool:

@@ -1,8 +1,10 @@
 """The page: title, tabs, footer. One module a tab."""
 
+import os
 import signal
 
 import gradio as gr
+from gradio.route_utils import delete_files_created_by_app
 
 from space import inside, reconstruct, remix, sample, story, theme
 from space.inputs import guard
@@ -68,3 +70,10 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool) -> None:
     )
     print(f"The page is at {public or local} (Ctrl+C stops it)", flush=True)
     page.block_thread()
+    end(page)
+
+
+def end(page: gr.Blocks) -> None:
+    """Delete what visitors sent and got, and end the process: Gradio would first wait until all tabs are closed."""
+    delete_files_created_by_app(page, age=None)
+    os._exit(0)
