@@ -45,7 +45,7 @@ class Models:
             except (ValueError, OSError) as error:
                 if kind in self._priors:
                     raise
-                self.refusals[kind] = str(error).replace(str(PRETRAINED / kind), kind)  # no folder of the server
+                self.refusals[kind] = without_folder(error, kind)
 
     def cst(self, quality: str) -> CST:
         """The tokenizer whose RenderNet runs in "int8" or "float"."""
@@ -65,9 +65,14 @@ class Models:
             if kind not in self._samplers:
                 tokenizer = self.cst("int8").tokenizer
                 folder, threads = self._priors.get(kind), self._options["threads"]
-                self._samplers[kind] = Sampler.from_pretrained(
-                    kind, folder=folder, tokenizer=tokenizer, threads=threads
-                )
+                try:
+                    self._samplers[kind] = Sampler.from_pretrained(
+                        kind, folder=folder, tokenizer=tokenizer, threads=threads
+                    )
+                except ValueError as error:
+                    if folder is not None:
+                        raise
+                    raise ValueError(without_folder(error, kind)) from None
             return self._samplers[kind]
 
     def _check(self, kind: str) -> None:
@@ -77,3 +82,8 @@ class Models:
         if config.kind != kind:
             raise ValueError(f"'{folder}' is a prior of kind {config.kind}; accepted here: {kind}")
         config.check_tokenizer(self.cst("int8").tokenizer.config.fingerprint)
+
+
+def without_folder(error: Exception, kind: str) -> str:
+    """What went wrong with a packaged prior, for visitors: no folder of the server in it."""
+    return str(error).replace(str(PRETRAINED / kind), kind)

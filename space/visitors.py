@@ -99,9 +99,9 @@ class Visitor:
     def stay(self) -> None:
         """Make requests until the time or the number of requests is up."""
         while time.monotonic() < self.until:
-            client = Client(
-                self.url, verbose=False, analytics_enabled=False, download_files=str(self.folder / "results")
-            )
+            client = self.open()
+            if client is None:
+                continue
             for _ in range(self.chance.randint(1, 5)):
                 if time.monotonic() >= self.until or not self.record.begin():
                     client.close()
@@ -114,6 +114,19 @@ class Visitor:
             else:
                 client.close()
 
+    def open(self) -> Client | None:
+        """The page in a new tab; None, and a failure, if it does not come."""
+        watch = Watch(time.monotonic(), self.config.patience)
+        watch.begun = watch.came
+        try:
+            return Client(
+                self.url, verbose=False, analytics_enabled=False, download_files=str(self.folder / "results"),
+                httpx_kwargs={"timeout": self.config.patience},
+            )  # fmt: skip
+        except Exception as error:
+            self.record.done.append(Request("open", 0, watch.service, 0, told(error)))
+            return None
+
     def make(self, act: str, client: Client) -> Request:
         """Make one request and see to its end; whatever goes wrong is told by the result."""
         watch = Watch(time.monotonic(), self.config.patience)
@@ -122,8 +135,7 @@ class Visitor:
         except Lost:
             return Request(act, watch.waiting, watch.service, watch.rank, "no answer", lost=True)
         except Exception as error:  # a failure is what is looked for
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            return Request(act, watch.waiting, watch.service, watch.rank, said)
+            return Request(act, watch.waiting, watch.service, watch.rank, told(error))
         return Request(act, watch.waiting, watch.service, watch.rank)
 
     def reconstruct(self, client: Client, watch: "Watch") -> None:
@@ -207,6 +219,10 @@ class Watch:
         self.ended = time.monotonic()
         self.begun = self.begun or self.ended
         return job.result()
+
+
+def told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def make_photos(folder: Path) -> None:
