@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import check_all_files_in_cache
-from gradio_client.utils import is_http_url_like
+from gradio_client.utils import is_file_obj, is_http_url_like, traverse
 from pydantic import BaseModel
 
 MOST = 10**15  # well below, all whole numbers are exact in JSON
@@ -49,15 +49,23 @@ def checked_files(own: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The `preprocess`, for files alone that lie among the uploads or are the page's own examples."""
 
     def preprocess(payload: Any) -> Any:
+        files = payload.model_dump() if isinstance(payload, BaseModel) else payload
         try:
-            check_all_files_in_cache(payload.model_dump() if isinstance(payload, BaseModel) else payload)
+            traverse(files, refuse_address, is_file_obj)
+            check_all_files_in_cache(files)
         except (gr.Error, ValueError):  # ValueError: a path that is none, such as one with a zero byte
             raise gr.Error(
-                "Send the file as an upload; paths of this machine are not opened", print_exception=False
+                "Send the file as an upload; paths and addresses are not opened", print_exception=False
             ) from None
         return own(payload)
 
     return preprocess
+
+
+def refuse_address(file: dict) -> None:
+    """Raise gr.Error for a file that is elsewhere: Gradio's check lets those pass."""
+    if is_http_url_like(str(file.get("path", ""))):
+        raise gr.Error("an address")
 
 
 def without_addresses(own: Callable[..., Awaitable[str | None]]) -> Callable[..., Awaitable[str | None]]:
@@ -65,7 +73,7 @@ def without_addresses(own: Callable[..., Awaitable[str | None]]) -> Callable[...
 
     async def move(path: Any) -> str | None:
         if is_http_url_like(str(path)):
-            raise gr.Error("Send the file as an upload; addresses are not opened", print_exception=False)
+            raise gr.Error("Send the file as an upload; paths and addresses are not opened", print_exception=False)
         return await own(path)
 
     return move
