@@ -1,5 +1,6 @@
 """Every setting of the tokenizer, and the folder it is saved in."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -8,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+from safetensors import SafetensorError
 
 FORMAT = "cst-tokenizer"
 VERSION = 1
@@ -183,11 +186,28 @@ class replacing:
     def __enter__(self) -> Path:
         return self.part
 
-    def __exit__(self, failure: type | None, *_: object) -> None:
+    def __exit__(self, failure: type | None, error: BaseException | None, *_: object) -> None:
         if failure is not None:
             self.part.unlink(missing_ok=True)
+            if issubclass(failure, SafetensorError):  # which is no OSError, though a full disk is the usual reason
+                raise OSError(f"can't write '{self.path}' ({error})") from None
             return
-        with self.part.open("rb+") as file:
-            os.fsync(file.fileno())
-        self.part.chmod(0o644)
-        self.part.replace(self.path)
+        try:
+            with self.part.open("rb+") as file:
+                os.fsync(file.fileno())
+            self.part.chmod(0o644)
+            self.part.replace(self.path)
+        except OSError:
+            self.part.unlink(missing_ok=True)
+            raise
+        sync_folder(self.path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder, where possible, as lasting as its files: else a power cut may undo a rename."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows opens no folder, some network drives sync none
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

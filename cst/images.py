@@ -42,7 +42,8 @@ def load_image(source: ImageLike) -> Image.Image:
         raise ValueError(f"{name} is not a picture that can be read; give a JPEG, PNG, WebP or similar file") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name} declares more pixels than can be opened safely; give a smaller picture") from None
-    except (OSError, SyntaxError, EOFError, IndexError, MemoryError, RuntimeError) as error:  # AVIF's are RuntimeErrors
+    except (OSError, SyntaxError, EOFError, IndexError, MemoryError, RuntimeError, ValueError) as error:
+        # AVIF's are RuntimeErrors; ValueErrors are of words beside the pixels that would inflate without end
         raise ValueError(f"{name} is damaged or cut short ({error}); save or download it again") from None
 
 

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -106,8 +107,7 @@ def _open_openvino(path: Path, threads: int | None) -> tuple[Network, str]:
 def _open_onnxruntime(
     path: Path, target: str, threads: int | None, npu_config: str | os.PathLike | None
 ) -> tuple[Network, str]:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     available = onnxruntime.get_available_providers()
     if target == "auto":
         target = next((name for name in ("cuda", "directml") if PROVIDERS[name] in available), "cpu")
@@ -130,3 +130,11 @@ def _open_onnxruntime(
     return lambda tokens: session.run(None, {"tokens": tokens})[
         0
     ], f"onnxruntime {onnxruntime.__version__} {used}{note}"
+
+
+def load_onnxruntime() -> ModuleType:
+    """onnxruntime, told before it is loaded to report nothing to its maker: loaded without a word, it does."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime

@@ -3,14 +3,17 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from cst.runtime import load_onnxruntime
 from prior.config import GPTConfig, PixelCNNConfig, PriorConfig
 from prior.protocol import Settings, Step
 from prior.sample import log_prob, sample
 from prior.writing import GPTWriting, PixelCNNWriting, plan_by_level, plan_by_patch
+
+Session = Any  # onnxruntime.InferenceSession
 
 
 def gpt_graph(level: str) -> str:
@@ -46,11 +49,12 @@ class OnnxPrior:
         else:
             self.sessions = [self._open(name, threads) for name in ("rows.onnx", "place.onnx", *map(head_graph, names))]
 
-    def _open(self, name: str, threads: int | None) -> onnxruntime.InferenceSession:
+    def _open(self, name: str, threads: int | None) -> Session:
         if name not in self.config.files:
             raise ValueError(
                 f"'{self.folder}' has no {name}; make it with python -m prior.export --prior {self.folder}"
             )
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -111,7 +115,7 @@ class OnnxPrior:
 class RowByRow:
     """What the patches before one say, by the PixelCNN; what the rows above say is found once a row."""
 
-    def __init__(self, rows: onnxruntime.InferenceSession, place: onnxruntime.InferenceSession, config: PixelCNNConfig):
+    def __init__(self, rows: Session, place: Session, config: PixelCNNConfig):
         self._rows, self._place, self._names = rows, place, [f"downs_{i}" for i in range(config.blocks + 1)]
         self._row, self._count, self._downs = -1, 0, {}
 

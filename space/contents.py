@@ -103,6 +103,8 @@ def imports(path: Path) -> Iterator[Import]:
             yield from (Import(alias.name, at_once) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (Import(f"{node.module}.{alias.name}", at_once) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+            yield from (Import(name.value, at_once) for name in node.args if isinstance(name, ast.Constant))
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         waiting += [(child, at_once and not inside) for child in ast.iter_child_nodes(node)]
 

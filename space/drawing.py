@@ -67,6 +67,7 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
         if step.done == 1 or time.perf_counter() - shown >= EVERY:
             yield Drawn(live=preview(sampler, step, wish, beside))
             shown = time.perf_counter()
+    steps.close()  # else one that was stopped would keep its GPU until the pictures are painted
     yield Drawn(live=preview(sampler, step, wish, beside, painting=True))
     start = time.perf_counter()
     pictures = sampler.paint(step)

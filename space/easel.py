@@ -19,7 +19,6 @@ from space.wish import ANY, MOST, MOST_SEED, Wish
 
 SEED = 1
 QUIET = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-AGAIN = {"api_visibility": "private", "trigger_mode": "always_last", "show_progress": "hidden", **MODEL_QUEUE}
 
 # On a phone the pictures lie below the fold.
 SHOW_PICTURES = """() => {
@@ -43,14 +42,16 @@ class Running:
         if session in self._asked:
             self._asked[session].set()
 
-    def end(self, session: str | None) -> None:
-        self._asked.pop(session, None)
+    def end(self, session: str | None, asked: threading.Event) -> None:
+        if self._asked.get(session) is asked:  # one that was left may end after the next has begun
+            del self._asked[session]
 
 
 @dataclass(frozen=True)
 class Easel:
     """The parts that show a run. outputs: in the order of `layout`. column: the id of the column it stands in."""
 
+    leave: gr.Button
     stop: gr.Button
     others: gr.Button
     outputs: list[Component | gr.Column | gr.Row]
@@ -66,8 +67,10 @@ def build_easel(welcome: str, *, prefix: str = "") -> Easel:
         with gr.Column() as before:
             gr.HTML(welcome, elem_id=f"{prefix}what-it-writes", elem_classes="welcome")
         with gr.Column(visible=False) as stage:
-            live = gr.HTML(label="grid", elem_id=f"{prefix}live")
+            live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
             with gr.Row(elem_classes="under"):
+                with gr.Row(visible=False) as queued:
+                    leave = gr.Button("Stop waiting", size="sm")
                 with gr.Row(visible=False) as writing:
                     stop = gr.Button("Stop", size="sm")
                 with gr.Row(visible=False) as done:
@@ -77,8 +80,8 @@ def build_easel(welcome: str, *, prefix: str = "") -> Easel:
             table = gr.HTML(label="table", elem_id=f"{prefix}drawn-numbers", elem_classes=["numbers", "drawn"])
         pictures = gr.Gallery(label="pictures", format="png", visible=False)
         numbers = gr.JSON(label="numbers", visible=False)
-    outputs = [live, pictures, sheet, archive, numbers, table, before, stage, writing, done]
-    return Easel(stop, others, outputs, f"{prefix}drawn")
+    outputs = [live, pictures, sheet, archive, numbers, table, before, stage, queued, writing, done]
+    return Easel(leave, stop, others, outputs, f"{prefix}drawn")
 
 
 def who(color: str, shape: str, texture: str) -> str:
@@ -125,17 +128,20 @@ def connect(
     examples: more buttons, of which a press first lets `pick` set the components `picked`, and then draws too.
     """
     buttons = (press, easel.others, *examples)
+    told = {"show_progress": "minimal", "show_progress_on": easel.outputs[0], **MODEL_QUEUE}  # the place in the queue
+    again = {"api_visibility": "private", "trigger_mode": "always_last", **told}
     # At once, while the model may still be busy with another visitor's wish.
     gr.on([button.click for button in buttons], waiting(models), count, easel.outputs, **QUIET)
     runs = [
-        press.click(handler, inputs, easel.outputs, api_name=name, show_progress="hidden", **MODEL_QUEUE),
-        easel.others.click(any_seed, None, seed, **QUIET).then(handler, inputs, easel.outputs, **AGAIN),
+        press.click(handler, inputs, easel.outputs, api_name=name, **told),
+        easel.others.click(any_seed, None, seed, **QUIET).then(handler, inputs, easel.outputs, **again),
     ]
     if examples:
         chosen = gr.on([button.click for button in examples], pick, None, list(picked), **QUIET)
-        runs.append(chosen.then(handler, inputs, easel.outputs, **AGAIN))
+        runs.append(chosen.then(handler, inputs, easel.outputs, **again))
     for run in runs:
         run.failure(lambda: layout(None), None, easel.outputs, **QUIET)
+    easel.leave.click(lambda: layout(None), None, easel.outputs, cancels=runs, **QUIET)
     gr.on([button.click for button in buttons], None, js=SHOW_PICTURES % easel.column, api_visibility="private")
 
 
@@ -150,13 +156,13 @@ def show(running: Running, session: str | None, ask: Callable[[], tuple[Sampler,
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from None
     finally:
-        running.end(session)
+        running.end(session, stop)
 
 
 def waiting(models: Models) -> Callable[[int], tuple]:
     """What is seen between a press and the first code."""
     names = [level.name for level in models.cst("int8").tokenizer.levels]
-    return lambda count: layout(Drawn(live=blank(count, "Waiting for the model", [*names, LAST])), stoppable=False)
+    return lambda count: layout(Drawn(live=blank(count, "Waiting for the model", [*names, LAST])), waiting=True)
 
 
 def any_seed() -> int:
@@ -164,7 +170,7 @@ def any_seed() -> int:
     return secrets.randbelow(MOST_SEED + 1)
 
 
-def layout(drawn: Drawn | None, *, stoppable: bool = True) -> tuple:
+def layout(drawn: Drawn | None, *, waiting: bool = False) -> tuple:
     """Values of all outputs, and which parts of the tab are seen; values, never `gr.skip()`: see `reconstruct`."""
     begun = drawn is not None
     writing = begun and drawn.numbers is None
@@ -172,6 +178,7 @@ def layout(drawn: Drawn | None, *, stoppable: bool = True) -> tuple:
         *(drawn or Drawn()).outputs(),
         gr.Column(visible=not begun),  # welcome
         gr.Column(visible=begun),  # stage
-        gr.Row(visible=writing and stoppable),  # Stop
+        gr.Row(visible=waiting),  # Stop waiting
+        gr.Row(visible=writing and not waiting),  # Stop
         gr.Row(visible=begun and not writing),  # downloads
     )

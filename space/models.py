@@ -56,7 +56,7 @@ class Models:
             except (ValueError, OSError) as error:
                 if kind in self._priors:
                     raise
-                self.refusals[kind] = str(error).replace(str(PRETRAINED / kind), kind)  # no folder of the server
+                self.refusals[kind] = without_folder(error, kind)
 
     def cst(self, quality: str) -> CST:
         """The tokenizer whose RenderNet runs in "int8" or "float"; on a device it is the same for both."""
@@ -75,7 +75,12 @@ class Models:
         """The prior of a kind, "gpt" or "pixelcnn", which paints in 8 bits, or as the device does."""
         with self._lock:
             if kind not in self._samplers:
-                self._samplers[kind] = self._load_sampler(kind, self.cst("int8").tokenizer)
+                try:
+                    self._samplers[kind] = self._load_sampler(kind, self.cst("int8").tokenizer)
+                except ValueError as error:
+                    if kind in self._priors:
+                        raise
+                    raise ValueError(without_folder(error, kind)) from None
             return self._samplers[kind]
 
     def _load_cst(self, quality: str) -> CST:
@@ -135,3 +140,8 @@ def check_torch() -> None:
             f"a GPU needs {' and '.join(missing)}, which the page alone does not: "
             "pip install -r space/requirements-zerogpu.txt, or take --device cpu"
         )
+
+
+def without_folder(error: Exception, kind: str) -> str:
+    """What went wrong with a packaged prior, for visitors: no folder of the server in it."""
+    return str(error).replace(str(PRETRAINED / kind), kind)
