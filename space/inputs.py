@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import GradioModel, GradioRootModel
 from gradio.processing_utils import check_all_files_in_cache
 from gradio_client.utils import is_file_obj, is_http_url_like, traverse
-from pydantic import BaseModel
 
 MOST = 10**15  # well below, all whole numbers are exact in JSON
 SHOWN = 40  # characters of a wrong value
@@ -49,7 +49,7 @@ def checked_files(own: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The `preprocess`, for files alone that lie among the uploads or are the page's own examples."""
 
     def preprocess(payload: Any) -> Any:
-        files = payload.model_dump() if isinstance(payload, BaseModel) else payload
+        files = payload.model_dump() if isinstance(payload, GradioModel | GradioRootModel) else payload
         try:
             traverse(files, refuse_address, is_file_obj)
             check_all_files_in_cache(files)

@@ -52,7 +52,7 @@ def call(page_url: str) -> Callable[..., Any]:
 
 
 def numbers(client: Client, photo: Path) -> dict:
-    return client.predict(handle_file(photo), 128, "int8", api_name="/reconstruct")[9]
+    return client.predict(handle_file(photo), 128, "int8", api_name="/reconstruct")[10]
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

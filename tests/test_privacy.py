@@ -113,7 +113,7 @@ def test_what_was_uploaded_and_the_examples_are_opened(call: Callable[..., Any],
     assert uploaded.name == "x.jpg" and "uploads" in uploaded.parts
     for path in (uploaded, PHOTO):
         kind, answer = call("reconstruct", photo={"path": str(path)}, detail=128, quality="int8")
-        assert (kind, answer[9]["size"]) == ("complete", [128, 85])
+        assert (kind, answer[10]["size"]) == ("complete", [128, 85])
 
 
 def test_no_file_of_the_server_is_served(page_url: str, secret: Path):
