@@ -34,6 +34,9 @@ class Running:
     def __init__(self):
         self._asked: dict[str | None, threading.Event] = {}
 
+    def __contains__(self, session: str | None) -> bool:
+        return session in self._asked
+
     def begin(self, session: str | None) -> threading.Event:
         self._asked[session] = threading.Event()
         return self._asked[session]

@@ -106,8 +106,10 @@ def test_mcp_without_its_extra_is_one_clear_line():
 
 
 @pytest.mark.parametrize(("flag", "asked"), [(True, True), (False, None)])
-def test_mcp_is_asked_of_gradio(flag, asked, capsys):
+def test_mcp_is_asked_of_gradio(flag, asked, capsys, monkeypatch):
     given = {}
+    monkeypatch.setattr("space.page.end", lambda page: None)
+    monkeypatch.setattr("signal.signal", lambda *given: None)
 
     class Page:
         def launch(self, **settings: object) -> tuple:
