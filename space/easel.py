@@ -73,7 +73,7 @@ def build_easel(welcome: str, *, prefix: str = "") -> Easel:
             live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
             with gr.Row(elem_classes="under"):
                 with gr.Row(visible=False) as queued:
-                    leave = gr.Button("Stop waiting", size="sm")
+                    leave = gr.Button("Leave the queue", size="sm")
                 with gr.Row(visible=False) as writing:
                     stop = gr.Button("Stop", size="sm")
                 with gr.Row(visible=False) as done:
@@ -181,7 +181,7 @@ def layout(drawn: Drawn | None, *, waiting: bool = False) -> tuple:
         *(drawn or Drawn()).outputs(),
         gr.Column(visible=not begun),  # welcome
         gr.Column(visible=begun),  # stage
-        gr.Row(visible=waiting),  # Stop waiting
+        gr.Row(visible=waiting),  # Leave the queue
         gr.Row(visible=writing and not waiting),  # Stop
         gr.Row(visible=begun and not writing),  # downloads
     )
