@@ -21,7 +21,7 @@ BEGUN = (Status.PROCESSING, Status.ITERATING, Status.PROGRESS, Status.FINISHED)
 # What visitors do, in percent: see `Visitor`. A service time is from the turn to the answer; of "stop", from the press.
 ACTS = {"reconstruct": 45, "sample": 30, "stop": 8, "cancel": 8, "leave": 9}
 SIDES, DETAILS = (200, 640, 1600), (128, 256, 512)  # pixels of photos, and of what is asked for
-NUMBERS = {"reconstruct": 9, "sample": 4}  # where they are among the outputs
+NUMBERS = {"reconstruct": 10, "sample": 4}  # where they are among the outputs
 
 
 @dataclass(frozen=True)
