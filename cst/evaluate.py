@@ -90,7 +90,14 @@ def as_markdown(rows: list[Row], counts: list[np.ndarray], names: list[str]) -> 
     for name, count in zip(names, counts, strict=True):
         used, perplexity = usage(count)
         lines.append(f"| {name} | {len(count)} | {used:.1%} | {perplexity:.0f} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", gains(rows)])
+
+
+def gains(rows: list[Row]) -> str:
+    """What RenderNet adds, and what 8 bits cost, in a sentence."""
+    centroids, exact, quantized = (next(row.psnr for row in rows if row.name == name) for name in STAGES[2:])
+    added, cost = quantized - centroids, exact - quantized
+    return f"In 8 bits RenderNet adds {added:.2f} dB to the centroid picture, {cost:.2f} dB less than in float."
 
 
 def sheet(tokenizer: OnnxTokenizer, photos: Iterable[np.ndarray], *, height: int = 256) -> Image.Image:

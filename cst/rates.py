@@ -4,6 +4,7 @@ python -m cst.rates --images photos/
 """
 
 import argparse
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from cst.images import Photos, find_photos, is_validation, to_float
 from cst.metrics import psnr
 from cst.pipeline import CST
 
-Row = tuple[float, float, float]  # bytes, bits per pixel, PSNR in dB
+Row = tuple[float, float, float, float]  # bytes, bits per pixel, PSNR in dB, seconds to write
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,22 +44,27 @@ def main(arguments: list[str] | None = None) -> None:
     if not rows:
         raise ValueError(f"none of {len(order)} photos can be read; give others with --images")
     print(as_markdown(rows))
-    print(f"\n{len(rows)} photos, shortest side at most {flags.size} pixels, means a picture")
+    taken = ", ".join(f"{name} {seconds:.2g}" for name, (*_, seconds) in means(rows).items() if name.startswith(".cst"))
+    print(f"\n{len(rows)} photos, shortest side at most {flags.size} pixels, means a picture.")
+    print(f"Seconds to write a file once the codes are known: {taken}.")
 
 
 def measure(csts: dict[str, CST], photo: Image.Image) -> dict[str, Row]:
     """What one photo takes in each way; csts: by the model that codes, the static one first."""
     original, found = to_float(photo), {}
 
-    def keep(name: str, picture: Image.Image, size: int) -> None:
-        found[name] = size, 8 * size / (photo.width * photo.height), min(psnr(to_float(picture), original), EXACT)
+    def keep(name: str, picture: Image.Image, size: int, seconds: float = 0.0) -> None:
+        near = min(psnr(to_float(picture), original), EXACT)
+        found[name] = size, 8 * size / (photo.width * photo.height), near, seconds
 
     for kind, cst in csts.items():
         tokens = cst.encode(photo)
         picture = cst.decode(tokens)
         if kind == STATIC:
             keep("fixed length", picture, tokens.packed_bytes(cst.tokenizer.levels))
-        keep(f".cst, {kind}", picture, len(cst.compress(tokens, model=kind)))
+        start = time.perf_counter()
+        size = len(cst.compress(tokens, model=kind))
+        keep(f".cst, {kind}", picture, size, time.perf_counter() - start)
     target = found["fixed length"][2]
     for format in FORMATS:
         coded = at_psnr(photo, format, target)
@@ -66,11 +72,16 @@ def measure(csts: dict[str, CST], photo: Image.Image) -> dict[str, Row]:
     return found
 
 
+def means(rows: Sequence[dict[str, Row]]) -> dict[str, np.ndarray]:
+    """(4,) of each way: the mean of its rows."""
+    return {name: np.mean([row[name] for row in rows], axis=0) for name in rows[0]}
+
+
 def as_markdown(rows: Sequence[dict[str, Row]]) -> str:
     lines = ["| picture | bytes | of fixed length | bits/pixel | PSNR dB |", "|---|---:|---:|---:|---:|"]
-    means = {name: np.mean([row[name] for row in rows], axis=0) for name in rows[0]}
-    for name, (size, bits, near) in means.items():
-        share = size / means["fixed length"][0]
+    found = means(rows)
+    for name, (size, bits, near, _) in found.items():
+        share = size / found["fixed length"][0]
         lines.append(f"| {name} | {size:,.0f} | {share:.1%} | {bits:.3f} | {near:.2f} |")
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from cst.images import find_photos, split, to_image
 from cst.protocol import Level
 from cst.runtime import OnnxTokenizer
 from prior.config import PRETRAINED
-from prior.nearest import Index
+from prior.nearest import Index, Nearest
 from prior.pipeline import Sampler
 from prior.runtime import OnnxPrior
 from prior.sheet import contact_sheet
@@ -58,36 +58,39 @@ def table(rows: dict[str, np.ndarray], levels: tuple[Level, ...], patch: int) ->
     return "\n".join(lines)
 
 
-def nearest_sheet(
-    sampler: Sampler, training: TokenSet, held_out: TokenSet, *, count: int, seed: int, path: Path
-) -> str:
-    """Save samples beside the training photos nearest to them; say how near, and how near held-out photos are."""
-    index = Index(training, sampler.tokenizer.codebooks)
+def nearest_sheet(sampler: Sampler, training: TokenSet, index: Index, *, count: int, seed: int, path: Path) -> Nearest:
+    """Save samples beside the training photos nearest to them; how near those are."""
     chosen = np.random.default_rng(seed).permutation(len(sampler.classes))[:count]
     tokens = []
     for number, label in enumerate(tqdm(chosen, unit="sample", leave=False)):
         *_, done = sampler.sample(sampler.classes[label], count=1, seed=seed + number)
         tokens.append(done.tokens[0])
     samples = np.stack(tokens)
-    ours, theirs = index.find(samples), index.find(np.asarray(held_out.tokens[:256], np.int32))
+    found = index.find(samples)
 
     def pictures(codes: np.ndarray) -> list:
         return [to_image(picture) for picture in sampler.tokenizer.decode(np.asarray(codes, np.int32))]
 
     rows = [
         ("sample", pictures(samples)),
-        ("nearest by tokens", pictures(training.tokens[ours.by_tokens])),
-        ("nearest by pixels", pictures(training.tokens[ours.by_pixels])),
+        ("nearest by tokens", pictures(training.tokens[found.by_tokens])),
+        ("nearest by pixels", pictures(training.tokens[found.by_pixels])),
     ]
     with replacing(path) as part:
         contact_sheet(rows, side=sampler.size[0]).save(part, "PNG")
-    return (
-        f"nearest training photo, mean (closest) over {len(samples)} samples: "
-        f"{ours.agreement.mean():.1%} ({ours.agreement.max():.1%}) of the tokens equal, "
-        f"{ours.distance.mean():.3f} ({ours.distance.min():.3f}) apart in pixels; of {len(theirs.distance)} held-out "
-        f"photos: {theirs.agreement.mean():.1%} ({theirs.agreement.max():.1%}), "
-        f"{theirs.distance.mean():.3f} ({theirs.distance.min():.3f}). See {path}"
-    )
+    return found
+
+
+def nearest_table(rows: dict[str, Nearest], training: int) -> str:
+    """How near the nearest training photos are, as Markdown."""
+    columns = (f"nearest of {training:,} training photos to", "tokens equal, mean (nearest)", "apart, mean (nearest)")
+    lines = [f"| {' | '.join(columns)} |", "|---|---:|---:|"]
+    for name, found in rows.items():
+        equal = f"{found.agreement.mean():.1%} ({found.agreement.max():.1%})"
+        apart = f"{found.distance.mean():.3f} ({found.distance.min():.3f})"
+        lines.append(f"| {len(found.distance)} {name} | {equal} | {apart} |")
+    lines += ["", "(apart: root mean square difference at 32x32 pixels, values in [0, 1], photos also mirrored)"]
+    return "\n".join(lines)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -118,19 +121,13 @@ def evaluate(flags: argparse.Namespace) -> str:
         sets[name] = TokenSet.of(photos, first, tokenizer.codebooks, cache=flags.cache and flags.cache / name)
     if flags.nearest:
         flags.out.mkdir(parents=True, exist_ok=True)
-        said = [
-            f"{name}: "
-            + nearest_sheet(
-                Sampler(tokenizer, prior),
-                sets["training"],
-                sets["held-out"],
-                count=flags.count,
-                seed=flags.seed,
-                path=flags.out / f"nearest-{name}.png",
-            )
-            for name, prior in priors.items()
-        ]
-        return "\n".join(said)
+        index, wanted = Index(sets["training"], tokenizer.codebooks), {"count": flags.count, "seed": flags.seed}
+        found = {}
+        for name, prior in priors.items():
+            path, sampler = flags.out / f"nearest-{name}.png", Sampler(tokenizer, prior)
+            found[f"samples of {name}"] = nearest_sheet(sampler, sets["training"], index, path=path, **wanted)
+        found["held-out photos"] = index.find(np.asarray(sets["held-out"].tokens[:256], np.int32))
+        return nearest_table(found, len(sets["training"]))
     for name, prior in priors.items():
         if (prior.grid, prior.config.beam, prior.classes) != (first.grid, first.beam, first.classes):
             raise ValueError(f"'{name}' was trained on other classes, sizes or a beam; evaluate it in a run of its own")

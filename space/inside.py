@@ -14,6 +14,7 @@ from space.models import MODEL_QUEUE, NAMES, Models
 from space.picker import photo_picker
 from space.wish import ANY
 
+FORGOTTEN = '<p class="note">Your photo is no longer remembered here: press it or upload it once more.</p>'
 SEEN = 2048  # pixels: more of a photo isn't looked at before its middle is taken
 WELCOME = """<ul>
 <li><div><b>A patch</b><span>Press any of the {} patches: the three numbers that it became, what each of them draws,
@@ -202,7 +203,7 @@ def chooser(codebooks: Any, statistics: Statistics | None) -> Callable[..., tupl
 
     def choose(look: Look | None, column: float | None, row: float | None) -> tuple[str, str]:
         if look is None:
-            return "", ""
+            return FORGOTTEN, ""
         try:
             place = look.place(column, row)
         except ValueError as error:  # while a number is being typed: no alarm

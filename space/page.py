@@ -12,7 +12,7 @@ from space.models import Models
 
 LARGEST_UPLOAD = "20mb"
 KEEP_SECONDS = 3600  # uploads and results live this long, so that a visitor can still download them
-MOST_SESSIONS = 200  # visitors whose last results Gradio keeps in memory, up to a few MB each; it would keep 10,000
+MOST_SESSIONS = 64  # tabs that Gradio keeps a copy of the page's layout for, 0.7 MB each; it would keep 10,000
 
 HEADER = """
 <h1>Color, shape, texture</h1>

@@ -18,7 +18,7 @@ from prior.config import PRETRAINED as PRIORS
 from prior.config import PriorConfig
 from space.models import Models
 
-NEEDED = ("gradio", "onnxruntime", "numpy", "pillow", "safetensors", "huggingface_hub", "tqdm")
+NEEDED = ("gradio", "onnxruntime", "numpy", "pillow", "safetensors", "huggingface_hub", "tqdm", "constriction")
 OPTIONAL = ("openvino", "torch", "transformers", "spaces", "mcp")
 # As Linux names them: what makes 8-bit arithmetic fast, and in the case of VNNI exact.
 FEATURES = {"avx2": "AVX2", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "amx_int8": "AMX"}
@@ -129,7 +129,9 @@ def check_files(folder: str | os.PathLike, config: Artifact, say: Say) -> Iterat
             sound += 1
         except ValueError as error:
             yield str(error)
-    say(f"weights: {folder}: {sound} of {len(config.files)} files as they should be, tokenizer {config.fingerprint}")
+    root = Path(__file__).resolve().parents[1]
+    shown = Path(folder).relative_to(root) if Path(folder).is_relative_to(root) else folder
+    say(f"weights: {shown}: {sound} of {len(config.files)} files as they should be, tokenizer {config.fingerprint}")
 
 
 def measure(models: Models, say: Say) -> None:

@@ -14,7 +14,7 @@ from cst import CST, metrics
 from cst.codebooks import Codebooks
 from cst.statistics import Statistics
 from prior.pipeline import Sampler
-from space import atlas, patch, surprise
+from space import atlas, inside, patch, surprise
 from space.arrange import EMPTY, arranged, by_hue, by_likeness, oklab
 from space.difference import ramp
 from space.entries import contrast, tiles
@@ -142,6 +142,10 @@ def test_a_place_is_counted_from_one_and_refused_outside(look: Look):
     for column, row, name in ((0, 1, "column"), (5, 1, "column"), (1, 5, "row"), (1, None, "row"), (1.5, 1, "column")):
         with pytest.raises(ValueError, match=f"the {name} .*accepted: a whole number from 1 to 4"):
             look.place(column, row)
+
+
+def test_a_press_on_a_photo_that_is_no_longer_kept_asks_for_it_again(codebooks: Codebooks):
+    assert inside.chooser(codebooks, None)(None, 1, 1) == (inside.FORGOTTEN, "")
 
 
 def test_the_card_says_how_common_codes_are_or_why_not(look: Look, codebooks: Codebooks, statistics: Statistics):

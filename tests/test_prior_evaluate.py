@@ -135,7 +135,8 @@ def test_evaluate_prints_every_reference_and_prior(
 def test_nearest_saves_a_sheet_a_prior(gpt_folder, artifact, kinds_of_photo, tmp_path, capsys):
     paths = ["--images", str(kinds_of_photo), "--tokenizer", str(artifact), "--out", str(tmp_path)]
     main(["evaluate", *paths, "--prior", str(gpt_folder), "--nearest", "--count", "2"])
-    assert "of the tokens equal" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"| 2 samples of {gpt_folder.resolve().name} |" in said and "held-out photos |" in said
     assert (tmp_path / f"nearest-{gpt_folder.resolve().name}.png").stat().st_size > 0
 
 
