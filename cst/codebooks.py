@@ -209,6 +209,8 @@ class Codebooks:
     def draw(self, tokens: np.ndarray, *, levels: int = 3) -> np.ndarray:
         """The centroid picture: (B, 3, h, w) int32 -> (B, 3, H, W) float32 in [0, 1], from the first `levels` alone."""
         self.check_tokens(tokens)
+        if levels not in range(1, len(self.levels) + 1):
+            raise ValueError(f"{levels} levels; accepted: 1 (color alone) to {len(self.levels)}")
         dims = 3 * self.patch**2
         patches = np.repeat(self.color[tokens[:, 0]], self.patch**2, axis=-1)  # (B, h, w, 192)
         if levels > 1:

@@ -6,13 +6,18 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al., 2003,
 
 
 def psnr(image: np.ndarray, original: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two arrays of one shape, float in [0, 1]; infinite if equal."""
+    """Peak signal-to-noise ratio in dB of two arrays of one shape, float in [0, 1]; infinite if equal.
+
+    Every measure here raises ValueError for other arrays.
+    """
+    _check(image, original)
     error = float(np.mean(np.square(image.astype(np.float64) - original)))
     return float("inf") if error == 0 else -10 * float(np.log10(error))
 
 
 def l1(image: np.ndarray, original: np.ndarray) -> float:
-    """Mean absolute difference, in [0, 1]."""
+    """Mean absolute difference, in [0, 1], of two arrays of one shape, float in [0, 1]."""
+    _check(image, original)
     return float(np.mean(np.abs(image.astype(np.float64) - original)))
 
 
@@ -30,6 +35,7 @@ def ms_ssim(image: np.ndarray, original: np.ndarray) -> float:
 
     Pictures under 176 pixels a side take as many scales as fit, their weights rescaled to sum to one.
     """
+    _check(image, original, ndim=3)
     scales = sum(min(image.shape[1:]) // 2**scale >= 11 for scale in range(len(MS_SSIM_WEIGHTS)))
     if scales == 0:
         raise ValueError(f"MS-SSIM of a {image.shape[2]}x{image.shape[1]} picture; accepted: at least 11 pixels a side")
@@ -42,10 +48,21 @@ def ms_ssim(image: np.ndarray, original: np.ndarray) -> float:
     return product
 
 
+def _check(x: np.ndarray, y: np.ndarray, *, ndim: int | None = None) -> None:
+    """Raise ValueError unless both are of one shape that holds something, of `ndim` axes, and float."""
+    for array in (x, y):
+        if not np.issubdtype(array.dtype, np.floating):
+            raise ValueError(f"a picture of {array.dtype} can't be measured; accepted: float in [0, 1]")
+    if x.shape != y.shape or not x.size or (ndim is not None and x.ndim != ndim):
+        wanted = "two of one shape" + (" (C, H, W)" if ndim == 3 else "")
+        raise ValueError(f"pictures of shapes {x.shape} and {y.shape} can't be compared; accepted: {wanted}, not empty")
+
+
 def _similarity(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(SSIM map, contrast-structure map) of two (3, H, W) pictures."""
-    if x.shape != y.shape or min(x.shape[1:]) < 11:
-        raise ValueError(f"SSIM of shapes {x.shape} and {y.shape}; accepted: equal, at least 11 pixels a side")
+    _check(x, y, ndim=3)
+    if min(x.shape[1:]) < 11:
+        raise ValueError(f"SSIM of a picture {x.shape}; accepted: (C, H, W) of at least 11 pixels a side")
     c1, c2 = 0.01**2, 0.03**2
     x, y = x.astype(np.float64), y.astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)

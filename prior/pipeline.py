@@ -98,13 +98,14 @@ class Sampler:
         lean: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises ValueError for an
         unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
         """
-        if not 1 <= count <= MOST:
+        if count not in range(1, MOST + 1):
             raise ValueError(f"{count} pictures; accepted: 1 to {MOST} at once")
-        if seed < 0:
-            raise ValueError(f"the seed {seed}; accepted: 0 or more")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"the seed {seed}; accepted: a whole number from 0")
+        if (known is None) != (mask is None):
+            raise ValueError("known tokens without their mask, or the other way round; accepted: both or neither")
         label = np.full(count, self.label(name))
         if known is None or mask is None:
-            assert known is mask, "known tokens and their mask go together"
             known = np.zeros((len(self.prior.levels), *self.prior.grid), np.int32)
             mask = np.zeros(known.shape, bool)
         known, mask = (np.repeat(array[None], count, 0) for array in (known, mask))
@@ -128,6 +129,8 @@ class Sampler:
 
     def paint(self, step: Step) -> list[Image.Image]:
         """The pictures by RenderNet, where all three levels are known; where not, as in `preview`."""
+        if not step.known.all(1).any():
+            return self.preview(step)
         painted = self.tokenizer.decode(step.tokens)
         if step.known.all():
             return [to_image(picture) for picture in painted]
