@@ -161,6 +161,7 @@ class Codebooks:
         Memory beyond the input and the tokens stays flat: a strip of patches at a time.
         """
         check_images(images, self.patch)
+        check_beam(beam)
         b, _, height, width = images.shape
         h, w = height // self.patch, width // self.patch
         tokens = np.empty((b, 3, h, w), np.int32)
@@ -230,6 +231,12 @@ class Codebooks:
             low, high = int(tokens[:, index].min()), int(tokens[:, index].max())
             if low < 0 or high >= level.size:
                 raise ValueError(f"{level.name} codes span {low} to {high}; accepted: 0 to {level.size - 1}")
+
+
+def check_beam(beam: int) -> None:
+    """Raise ValueError unless it is a whole number from 1."""
+    if not isinstance(beam, int) or beam < 1:
+        raise ValueError(f"a beam of {beam}; accepted: a whole number, at least 1")
 
 
 def check_images(images: np.ndarray, patch: int) -> None:

@@ -1,6 +1,7 @@
 """Ordinary picture formats at a given number of bytes, to compare tokens with."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image
@@ -24,18 +25,34 @@ class Coded:
 def at_bytes(image: Image.Image, format: str, limit: int) -> Coded:
     """The best quality of `format` (one of `FORMATS`) whose file is at most `limit` bytes; else its smallest file.
 
-    The search is by bisection over the quality setting, 0 or 1 to 100; `Coded.bytes` tells what was reached.
+    The search is by bisection over the quality setting, 0 or 1 to 100; `Coded.bytes` tells what was reached. Raises
+    ValueError for another format, and for a limit that is no number.
     """
-    if format not in FORMATS:
-        raise ValueError(f"no format '{format}'; accepted: {', '.join(FORMATS)}")
-    low, high = LOWEST[format], 100
+    *_, coded = trying_at_bytes(image, format, limit)
+    return coded
+
+
+def trying_at_bytes(image: Image.Image, format: str, limit: int) -> Iterator[Coded | None]:
+    """As `at_bytes`, in steps at which a caller can stop: None after each file tried, at last what was found."""
+    check_format(format, limit)
+    low, high, found = LOWEST[format], 100, None
     while low < high:
         middle = (low + high + 1) // 2
-        if len(_encode(image, format, middle)) <= limit:
-            low = middle
+        data = _encode(image, format, middle)
+        if len(data) <= limit:
+            low, found = middle, data
         else:
             high = middle - 1
-    return _coded(image, format, low)
+        yield None
+    yield _opened(found or _encode(image, format, low), low)
+
+
+def check_format(format: str, target: float) -> None:
+    """Raise ValueError for a format that is not one of `FORMATS`, or a target of bytes or dB that is no number."""
+    if format not in FORMATS:
+        raise ValueError(f"no format '{format}'; accepted: {', '.join(FORMATS)}")
+    if target != target:
+        raise ValueError(f"a target of {target}; accepted: a number of bytes, or of dB")
 
 
 def at_psnr(image: Image.Image, format: str, psnr_db: float) -> Coded:
@@ -43,8 +60,7 @@ def at_psnr(image: Image.Image, format: str, psnr_db: float) -> Coded:
 
     The search is by bisection over the quality setting, 0 or 1 to 100; where even the best is farther, the best.
     """
-    if format not in FORMATS:
-        raise ValueError(f"no format '{format}'; accepted: {', '.join(FORMATS)}")
+    check_format(format, psnr_db)
     original = to_float(image)
     low, high = LOWEST[format], 100
     while low < high:
@@ -57,7 +73,10 @@ def at_psnr(image: Image.Image, format: str, psnr_db: float) -> Coded:
 
 
 def _coded(image: Image.Image, format: str, quality: int) -> Coded:
-    data = _encode(image, format, quality)
+    return _opened(_encode(image, format, quality), quality)
+
+
+def _opened(data: bytes, quality: int) -> Coded:
     with Image.open(io.BytesIO(data)) as coded:
         return Coded(coded.convert("RGB"), len(data), quality)
 

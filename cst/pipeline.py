@@ -1,6 +1,7 @@
 """`CST`: photos to tokens and back, for people who have a photo rather than an array."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,14 @@ class CST:
 
     def decode(self, tokens: Tokens) -> Image.Image:
         """Tokens -> the picture, of the photo's size. Raises ValueError for tokens of another tokenizer."""
+        *_, (picture, _) = self.paint(tokens)
+        return picture
+
+    def paint(self, tokens: Tokens) -> Iterator[tuple[Image.Image | None, float]]:
+        """As `decode`, in steps at which a caller can stop: (None, the share done); at last (the picture, 1)."""
         self.check(tokens)
-        return self._crop(self.tokenizer.decode(tokens.codes[None]), tokens.size)
+        for picture, done in self.tokenizer.paint(tokens.codes[None]):
+            yield (self._crop(picture, tokens.size) if done == 1 else None), done
 
     def draw(self, tokens: Tokens, *, levels: int = 3) -> Image.Image:
         """The centroid picture from the first `levels` levels alone: no network."""

@@ -1,15 +1,17 @@
 """The tokenizer on onnxruntime and numpy: what the app, the command line and the Space run. Never imports torch."""
 
 import importlib.util
+import itertools
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from cst.codebooks import Codebooks
+from cst.codebooks import Codebooks, check_beam
 from cst.config import PRETRAINED, TokenizerConfig
 
 FILES = {"int8": "rendernet.int8.onnx", "float": "rendernet.float.onnx"}
@@ -20,6 +22,7 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
+MOST_THREADS = 1024
 TARGETS = ("auto", "openvino", *PROVIDERS)
 Network = Callable[[np.ndarray], np.ndarray]  # tokens (B, L, h, w) int32 -> picture (B, 3, H, W) float32
 
@@ -32,6 +35,8 @@ class OnnxTokenizer:
     precision: "int8" or "float". threads: None leaves the choice to the library. npu_config: VitisAI's config file.
     The codebook search always runs in numpy. Safe to call from several threads.
     """
+
+    tile = 96  # patches a side that are painted in one piece: a second's work, and a hundred MB, in float on two cores
 
     def __init__(
         self,
@@ -47,15 +52,14 @@ class OnnxTokenizer:
             raise ValueError(f"no target '{target}'; accepted: {', '.join(TARGETS)}")
         if precision not in FILES:
             raise ValueError(f"no precision '{precision}'; accepted: {', '.join(FILES)}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"{threads} threads; accepted: at least 1")
+        if threads is not None and threads not in range(1, MOST_THREADS + 1):
+            raise ValueError(f"{threads} threads; accepted: at least 1, at most {MOST_THREADS}")
         self.folder, self.precision = Path(folder), precision
         self.config = TokenizerConfig.load(folder)
         self.codebooks = Codebooks.of_artifact(folder, self.config)
         self.levels, self.patch = self.codebooks.levels, self.config.patch
         self.beam = self.config.beam if beam is None else beam
-        if self.beam < 1:
-            raise ValueError(f"a beam of {self.beam}; accepted: at least 1")
+        check_beam(self.beam)
         if precision == "float":
             self.config.check_file(folder, "rendernet.safetensors")  # holds the weights of the float graph
         path = self.config.check_file(folder, FILES[precision])
@@ -67,8 +71,39 @@ class OnnxTokenizer:
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """(B, L, h, w) integers -> (B, 3, H, W) float32 in [0, 1]. Raises ValueError for codes out of range."""
+        *_, (picture, _) = self.paint(tokens)
+        return picture
+
+    def paint(self, tokens: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+        """As `decode`, tile by tile: yields after each the picture, 0 where nothing is painted yet, and the share done.
+
+        Tiles keep memory flat and let a caller stop. Nothing is lost by them: each is painted with as many patches
+        around it as its pixels depend on, one for every 3x3 convolution. A picture of at most `tile` patches a side is
+        one.
+        """
         self.codebooks.check_tokens(tokens)
-        return np.clip(self._network(np.ascontiguousarray(tokens, np.int32)), 0, 1)
+        b, _, h, w = tokens.shape
+        picture, side = np.zeros((b, 3, h * self.patch, w * self.patch), np.float32), self.patch
+        parts = [(rows, columns) for rows in cut(h, self.tile) for columns in cut(w, self.tile)]
+        for done, (rows, columns) in enumerate(parts, 1):
+            margin = self.config.rendernet.blocks
+            top, left = max(0, rows.start - margin), max(0, columns.start - margin)
+            seen = tokens[:, :, top : rows.stop + margin, left : columns.stop + margin]
+            painted = self._network(np.ascontiguousarray(seen, np.int32))
+            within = painted[
+                :, :, (rows.start - top) * side : (rows.stop - top) * side,
+                (columns.start - left) * side : (columns.stop - left) * side,
+            ]  # fmt: skip
+            place = picture[:, :, rows.start * side : rows.stop * side, columns.start * side : columns.stop * side]
+            np.clip(within, 0, 1, out=place)
+            yield picture, done / len(parts)
+
+
+def cut(length: int, most: int) -> list[slice]:
+    """0 to `length` in the fewest parts of at most `most`, as equal as can be."""
+    count = -(-length // most)
+    edges = [length * i // count for i in range(count + 1)]
+    return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
 def open_network(
@@ -87,6 +122,8 @@ def open_network(
 
 
 def _open_openvino(path: Path, threads: int | None) -> tuple[Network, str]:
+    # Else its next line asks another package to report to its maker that it was loaded, and on which machine.
+    sys.modules.setdefault("openvino_telemetry", None)
     import openvino
 
     core = openvino.Core()

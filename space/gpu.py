@@ -29,6 +29,8 @@ class GpuTokenizer(OnnxTokenizer):
     GPU is lent to a visitor, and the page must come up when none is free.
     """
 
+    tile = 256  # the largest photo of the page in one piece, so that a GPU is asked for once
+
     def __init__(self, folder: str | os.PathLike = PRETRAINED, *, device: str, threads: int | None = None):
         """See `OnnxTokenizer`; raises ValueError also for a device that torch can't use."""
         prepare(device)

@@ -1,7 +1,7 @@
 """From an uploaded file to the pictures and numbers of the Reconstruct tab, one stage after another; no Gradio here."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cst import CST, Tokens, container
-from cst.codecs import at_bytes
+from cst.codecs import trying_at_bytes
 from cst.coding import STATIC
 from cst.images import fit_within, load_image
 from space.difference import difference_map
@@ -96,7 +96,8 @@ def timed(function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:
 def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Iterator[Shown]:
     """Take a photo apart and paint it back, then measure; every yield shows more. The files go to `folder`.
 
-    It also yields after every strip that is encoded, with nothing new: there a caller can stop.
+    It also yields with nothing new, after every strip that is encoded, every tile that is painted and everything else
+    that takes long for a large photo: there a caller can stop.
     """
     parts, encode_ms = [], 0.0
     for strip in strips(photo, cst.tokenizer.patch):
@@ -105,12 +106,10 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
         part, spent = timed(cst.encode, strip)
         parts.append(part)
         encode_ms += spent
-    tell(1, "Painting")
-    yield Shown()
     tokens = join(parts, photo.size)
-    picture, render_ms = timed(cst.decode, tokens)
-
+    picture, render_ms = yield from paint(cst, tokens, tell)
     packed, cst_bytes = pack(cst, tokens, folder / "photo.cst")
+    yield Shown()
     shown = replace(
         ladder(cst, tokens, picture, folder),
         comparison=(keep(folder, "photo", photo), str(folder / "rendered.png")),
@@ -121,16 +120,23 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
     yield shown
 
     limit = tokens.packed_bytes(cst.tokenizer.levels)
-    jpeg, webp = at_bytes(photo, "JPEG", limit), at_bytes(photo, "WEBP", limit)
+    for jpeg in trying_at_bytes(photo, "JPEG", limit):  # noqa: B007 (the last is what was found)
+        yield shown
+    for webp in trying_at_bytes(photo, "WEBP", limit):  # noqa: B007
+        yield shown
+    kept = []
+    for each, size in ((picture, limit), (jpeg.picture, jpeg.bytes), (webp.picture, webp.bytes)):
+        kept.append(compare(each, photo, size))
+        yield shown
     numbers = Numbers(
         size=photo.size,
         grid=tokens.codes.shape,
         encode_ms=round(encode_ms, 1),
         render_ms=round(render_ms, 1),
         running_on=cst.tokenizer.running_on,
-        codes=compare(picture, photo, limit),
-        jpeg=compare(jpeg.picture, photo, jpeg.bytes),
-        webp=compare(webp.picture, photo, webp.bytes),
+        codes=kept[0],
+        jpeg=kept[1],
+        webp=kept[2],
         cst_bytes=cst_bytes,
     )
     yield replace(
@@ -140,6 +146,19 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
         numbers=numbers.to_json(),
         table=table(numbers),
     )
+
+
+def paint(cst: CST, tokens: Tokens, tell: Tell) -> Generator[Shown, None, tuple[Image.Image, float]]:
+    """Yields where a caller can stop; returns (picture, milliseconds)."""
+    spent, steps = 0.0, cst.paint(tokens)
+    tell(0, "Painting")
+    while True:
+        (picture, done), step_ms = timed(next, steps)
+        spent += step_ms
+        tell(done, "Painting")
+        yield Shown()
+        if picture is not None:
+            return picture, spent
 
 
 def ladder(cst: CST, tokens: Tokens, picture: Image.Image, folder: Path) -> Shown:

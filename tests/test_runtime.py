@@ -29,7 +29,7 @@ def without(monkeypatch, package: str) -> None:
         ({"target": "tpu"}, "no target 'tpu'; accepted: auto, openvino, cpu, cuda, npu, directml, coreml"),
         ({"precision": "int4"}, "no precision 'int4'; accepted: int8, float"),
         ({"threads": 0}, "0 threads; accepted: at least 1"),
-        ({"beam": 0}, "a beam of 0; accepted: at least 1"),
+        ({"beam": 0}, "a beam of 0; accepted: a whole number, at least 1"),
         ({"target": "npu"}, "the npu target needs VitisAI's config file; give npu_config"),
     ],
 )
