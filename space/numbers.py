@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,16 +64,19 @@ class OpenedNumbers:
         return asdict(self)
 
 
-def compare(picture: Image.Image, original: Image.Image, size_bytes: int) -> Kept:
-    """Measure a picture of `size_bytes` against the photo of the same width and height."""
+def comparing(picture: Image.Image, original: Image.Image, size_bytes: int) -> Iterator[Kept | None]:
+    """Measure a picture of `size_bytes` against the photo of the same width and height.
+
+    In steps at which a caller can stop: None, and at last what was found.
+    """
     x, y = to_float(picture), to_float(original)
-    psnr = metrics.psnr(x, y)
-    return Kept(
+    psnr, ssims = metrics.psnr(x, y), []
+    for channel in range(3 if min(original.size) >= 11 else 0):
+        yield None
+        ssims.append(metrics.ssim(x[channel : channel + 1], y[channel : channel + 1]))
+    yield Kept(
         psnr_db=round(psnr, 2) if math.isfinite(psnr) else None,
-        # One channel at a time, which is the same mean in a third of the memory.
-        ssim=round(float(np.mean([metrics.ssim(x[i : i + 1], y[i : i + 1]) for i in range(3)])), 4)
-        if min(original.size) >= 11
-        else None,
+        ssim=round(float(np.mean(ssims)), 4) if ssims else None,
         bytes=size_bytes,
         bits_per_pixel=round(8 * size_bytes / (original.width * original.height), 3),
     )

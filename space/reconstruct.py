@@ -1,6 +1,7 @@
 """The Reconstruct tab: a photo is taken apart into color, shape and texture, and painted back."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ STEPS = (
     ("Texture", "One of {} finer patterns for what both leave out."),
     ("Rendered", "A network that has seen many photos paints the picture from these three codes alone."),
 )
+PAUSE = 0.3  # seconds between two looks at whether to stop; every look takes a few milliseconds a picture
 
 # On a phone the result lies below the fold.
 SHOW_RESULT = """(photo) => {
@@ -172,8 +174,11 @@ def handler(models: Models) -> Callable[..., Iterator[tuple]]:
             if picture is None:
                 yield layout(stages.repaint(cst, opened, Path(folder)), opened)
                 return
+            before, since = None, 0.0
             for shown in stages.reconstruct(cst, picture, Path(folder), progress):
-                yield layout(shown)
+                if shown != before or time.monotonic() - since > PAUSE:
+                    yield layout(shown)
+                    before, since = shown, time.monotonic()
 
     return reconstruct
 

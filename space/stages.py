@@ -15,7 +15,7 @@ from cst.coding import STATIC
 from cst.images import fit_within, load_image
 from space.difference import difference_map
 from space.models import NAMES
-from space.numbers import Numbers, OpenedNumbers, compare, opened_table, table
+from space.numbers import Numbers, OpenedNumbers, comparing, opened_table, table
 
 MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models
 MOST_OPENED = 2048 * 2048  # pixels of a .cst file that is painted here: as many as of a photo
@@ -110,8 +110,10 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
     picture, render_ms = yield from paint(cst, tokens, tell)
     packed, cst_bytes = pack(cst, tokens, folder / "photo.cst")
     yield Shown()
+    layers = ladder(cst, tokens, picture, folder)
+    yield Shown()
     shown = replace(
-        ladder(cst, tokens, picture, folder),
+        layers,
         comparison=(keep(folder, "photo", photo), str(folder / "rendered.png")),
         difference=keep(folder, "difference", difference_map(picture, photo)),
         cst=packed,
@@ -126,8 +128,9 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
         yield shown
     kept = []
     for each, size in ((picture, limit), (jpeg.picture, jpeg.bytes), (webp.picture, webp.bytes)):
-        kept.append(compare(each, photo, size))
-        yield shown
+        for found in comparing(each, photo, size):  # noqa: B007
+            yield shown
+        kept.append(found)
     numbers = Numbers(
         size=photo.size,
         grid=tokens.codes.shape,
