@@ -8,6 +8,14 @@
       event.target.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
   });
 
+  // Its number tells so whenever the focus leaves it; where nothing was typed, nothing is told.
+  const isNumber = (element) => element.dataset?.testid === "number-input";
+  const typed = new WeakMap();
+  document.addEventListener("focus", ({ target }) => isNumber(target) && typed.set(target, target.value), true);
+  document.addEventListener("blur", (event) => {
+    if (isNumber(event.target) && typed.get(event.target) === event.target.value) event.stopPropagation();
+  }, true);
+
   // The line between two pictures can only be dragged: it becomes a slider, whose keys drag it.
   const steps = { ArrowLeft: -0.05, ArrowDown: -0.05, ArrowRight: 0.05, ArrowUp: 0.05, Home: -1, End: 1 };
   const share = (line) => {
