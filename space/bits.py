@@ -82,5 +82,5 @@ def table(numbers: SampleNumbers) -> str:
         row("Seed", f"with the same settings it gives these again ({html.escape(numbers.kind)}, {numbers.model})",
             [*blank, str(numbers.seed)]),
     ]  # fmt: skip
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in ("", *numbers.bits_per_code, "all"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in (*numbers.bits_per_code, "all"))
+    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

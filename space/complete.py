@@ -35,7 +35,7 @@ def build(models: Models, running: Running) -> Easel:
         with gr.Column(scale=2, min_width=300):
             photo = photo_picker("complete-photo", height=180)
             with gr.Column(visible=False) as after:
-                gr.HTML("<h3>Brush over what to draw anew, or choose a part</h3>")
+                gr.HTML('<h2 class="label">Brush over what to draw anew, or choose a part</h2>')
                 canvas = build_canvas("complete-canvas", brush=BRUSH, background=str(EMPTY))
                 part = gr.Radio([BRUSHED, *AREAS], value="bottom half", label="Draw anew", elem_classes="choice")
             kind = choose_kind(models.sampler("gpt").classes, elem_id="complete-kind")

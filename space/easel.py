@@ -94,9 +94,9 @@ def who(color: str, shape: str, texture: str) -> str:
     return f'<p class="who">{"".join(chips)}</p>'
 
 
-def choose_kind(kinds: Sequence[str], *, elem_id: str) -> gr.Dropdown:
+def choose_kind(kinds: Sequence[str], *, elem_id: str, label: str = "Kind of flower") -> gr.Dropdown:
     """A list of the kinds of flower."""
-    kind = gr.Dropdown([ANY, *kinds], value=ANY, label="kind", show_label=False, container=False, elem_id=elem_id)
+    kind = gr.Dropdown([ANY, *kinds], value=ANY, label=label, elem_id=elem_id)
     # Gradio's own refuses another spelling, and lists all names where `Sampler` knows the nearest.
     kind.preprocess = str
     return kind

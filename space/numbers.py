@@ -124,9 +124,9 @@ def opened_table(numbers: OpenedNumbers, model: str) -> str:
 
 
 def whole(columns: Sequence[str], rows: Sequence[str], running_on: str) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", *columns))
+    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         f'<p class="note">Painted with {html.escape(running_on)}.</p>'
     )
 

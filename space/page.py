@@ -16,7 +16,7 @@ MOST_SESSIONS = 64  # tabs that Gradio keeps a copy of the page's layout for, 0.
 
 HEADER = """
 <h1>Color, shape, texture</h1>
-<p>A photo becomes three codes for every 8 × 8 patch of pixels,
+<p>A photo becomes three codes for every 8&nbsp;×&nbsp;8 patch of pixels,
 and a network paints it back from those codes alone;
 a model that has learned the codes of flowers writes new pictures.</p>
 """
@@ -61,6 +61,7 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = Fal
         share=share,
         theme=theme.theme(),
         css_paths=theme.CSS,
+        js=theme.KEYBOARD.read_text(),
         favicon_path=theme.ICON,
         footer_links=["api"],
         max_file_size=LARGEST_UPLOAD,

@@ -126,7 +126,7 @@ def expectations(look: Look, column: int, row: int, codebooks: Codebooks) -> str
         else:
             rank = "its first guess" if level["rank"] == 1 else f"its guess number {level['rank']}"
         lists.append(
-            f"<section><h4>{name}</h4><p>{level['bits']:.1f} bits: {rank}</p>"
+            f"<section><h3>{name}</h3><p>{level['bits']:.1f} bits: {rank}</p>"
             f'<ol aria-label="likeliest codes of {name}">{"".join(rows)}</ol></section>'
         )
     told = "" if look.kind == ANY else f", told “{html.escape(look.kind)}”"

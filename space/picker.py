@@ -20,13 +20,13 @@ EXAMPLE_PHOTOS = {
 def photo_picker(elem_id: str, *, title: str = "Press a photo", height: int = 300) -> gr.Image:
     """Example photos as buttons, and the upload, whose value is the path of the chosen file or None."""
     gr.set_static_paths(EXAMPLES)  # served where they lie: copies would be deleted with the visitors' photos
-    gr.HTML(f"<h3>{title}</h3>")
+    gr.HTML(f'<h2 class="label">{title}</h2>')
     with gr.Row(elem_classes="examples"):
         examples = {
             gr.Button(name, icon=EXAMPLES / file, elem_classes="example"): str(EXAMPLES / file)
             for name, file in EXAMPLE_PHOTOS.items()
         }
-    gr.HTML("<h3>Or bring your own</h3>")
+    gr.HTML('<h2 class="label">Or bring your own</h2>')
     photo = gr.Image(
         label="photo", show_label=False, type="filepath", image_mode=None, height=height, buttons=["fullscreen"],
         sources=["upload", "webcam", "clipboard"], elem_id=elem_id, elem_classes="photo", alt_text="the chosen photo",

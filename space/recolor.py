@@ -26,8 +26,7 @@ def build(models: Models, running: Running) -> Easel:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             photo = photo_picker("recolor-photo", height=220)
-            gr.HTML("<h3>As if it were</h3>")
-            kind = choose_kind(models.sampler("gpt").classes, elem_id="recolor-kind")
+            kind = choose_kind(models.sampler("gpt").classes, label="As if it were", elem_id="recolor-kind")
             far = gr.Slider(
                 0, 1, 0.5, step=0.05, label="How far", info="From its own colors: 0 keeps near them, 1 is free.",
             )  # fmt: skip

@@ -54,12 +54,11 @@ def build(models: Models) -> None:
 def build_inputs(models: Models) -> tuple:
     """(buttons of kinds, kind, button, count, seed, its button, model, settings)."""
     kinds = models.sampler(models.kinds[0]).classes
-    gr.HTML("<h3>Press a kind of flower</h3>")
+    gr.HTML('<h2 class="label">Press a kind of flower</h2>')
     with gr.Row(elem_id="favorites"):
         names = [*(name for name in FAVORITES if name in kinds), ANY]
         favorites = [gr.Button(name, size="sm") for name in (names if len(names) > 1 else [*kinds[:7], ANY])]
-    gr.HTML(f"<h3>Or choose one of {len(kinds)}</h3>")
-    kind = choose_kind(kinds, elem_id="kind")
+    kind = choose_kind(kinds, label=f"Or choose one of {len(kinds)}", elem_id="kind")
     press = gr.Button("Draw new pictures", variant="primary", elem_id="draw")
     count, seed, new_seed = choose_count()
     about = " ".join(ABOUT[kind] for kind in models.kinds)
@@ -79,7 +78,7 @@ def build_settings(models: Models) -> list[gr.Number | gr.Slider]:
     gr.HTML(FREEDOM, elem_classes="about")
     fields = []
     for level, liked in zip(sampler.prior.levels, sampler.defaults.levels, strict=True):
-        gr.HTML(f"<h4>{level.name}</h4>")
+        gr.HTML(f"<h3>{level.name}</h3>")
         with gr.Row(elem_classes="level"):
             fields += [
                 gr.Number(liked.temperature, label="temperature", step=0.05, min_width=60),

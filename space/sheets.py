@@ -12,27 +12,29 @@ from space import atlas, stages
 from space.models import MODEL_QUEUE, Models
 
 CODEBOOKS = """Every code there is, with those alike beside each other. A photo may use any of them; after you
-choose one, only the codes it uses stay bright. Press a tile to learn more about it."""
+choose one, only the codes it uses stay bright. Press a tile to learn more about it, or type the number of a code."""
 
 
 def build(models: Models, statistics: Statistics | None, photo: gr.Image, run: Dependency, tab: gr.Tab) -> None:
     """Lay out the section, and connect it: it follows `run`, which reads the photo, and is first drawn with the tab."""
-    sheets, words, told = build_sheets(models.cst("int8").tokenizer.levels)
+    sheets, words, codes, told = build_sheets(models.cst("int8").tokenizer.levels)
     numbers, counted = gr.JSON(label="numbers", visible=False), gr.State()
     quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     lit = [*sheets, *words, numbers, counted]
     run.success(handler(models, statistics), photo, lit, api_name="atlas", show_progress_on=words[0], **MODEL_QUEUE)
     run.failure(lambda: drawn(models, statistics, None), None, lit, **quiet)
     tab.select(lambda counts: drawn(models, statistics, counts), counted, lit, **quiet)
-    for level, (picture, line) in enumerate(zip(sheets, told, strict=True)):
-        picture.select(teller(models, statistics, level), counted, line, **quiet)
+    for level, (picture, code, line) in enumerate(zip(sheets, codes, told, strict=True)):
+        tell = teller(models, statistics, level)
+        picture.select(presser(models, level), None, code, **quiet).then(tell, [counted, code], line, **quiet)
+        code.input(tell, [counted, code], line, trigger_mode="always_last", **quiet)
 
 
-def build_sheets(levels: Sequence[Level]) -> tuple[list[gr.Image], list[gr.HTML], list[gr.HTML]]:
-    """(a sheet a level, its numbers in words, what is said of a tile that is pressed)."""
+def build_sheets(levels: Sequence[Level]) -> tuple[list[gr.Image], list[gr.HTML], list[gr.Number], list[gr.HTML]]:
+    """(a sheet a level, its numbers in words, the code that is chosen on it, what is said of that)."""
     gr.HTML("<h2>The codebooks</h2>")
     gr.HTML(f"<p>{CODEBOOKS}</p>", elem_classes="lead")
-    sheets, words, told = [], [], []
+    sheets, words, codes, told = [], [], [], []
     for level in levels:
         words.append(gr.HTML(label=f"{level.name} usage"))
         picture = gr.Image(
@@ -40,8 +42,10 @@ def build_sheets(levels: Sequence[Level]) -> tuple[list[gr.Image], list[gr.HTML]
             alt_text=f"all {level.size} {level.name} codes", elem_classes=["picture", "sheet"],
         )  # fmt: skip
         sheets.append(picture)
-        told.append(gr.HTML(elem_classes="told-line"))
-    return sheets, words, told
+        with gr.Row(elem_classes="one-code"):
+            codes.append(gr.Number(label=f"{level.name} code", precision=0, min_width=200, scale=0))
+            told.append(gr.HTML(elem_classes="told-line"))
+    return sheets, words, codes, told
 
 
 def handler(models: Models, statistics: Statistics | None) -> Callable[..., tuple]:
@@ -88,14 +92,26 @@ def drawn(models: Models, statistics: Statistics | None, counts: tuple[np.ndarra
     return *sheets, *words, {"photo": counts is not None, "levels": numbers}, counts
 
 
-def teller(models: Models, statistics: Statistics | None, level: int) -> Callable[..., str]:
+def presser(models: Models, level: int) -> Callable[[gr.SelectData], int | None]:
     """The function behind a press on a sheet."""
     codebooks = models.cst("int8").tokenizer.codebooks
 
-    def told(counts: tuple[np.ndarray, ...] | None, event: gr.SelectData) -> str:
-        code = atlas.code_at(codebooks, level, *event.index)
+    def pressed(event: gr.SelectData) -> int | None:
+        return atlas.code_at(codebooks, level, *event.index)
+
+    return pressed
+
+
+def teller(models: Models, statistics: Statistics | None, level: int) -> Callable[..., str]:
+    """The function behind the number of a code."""
+    codebooks = models.cst("int8").tokenizer.codebooks
+    size = codebooks.levels[level].size
+
+    def told(counts: tuple[np.ndarray, ...] | None, code: int | None) -> str:
         if code is None:
             return ""
+        if not 0 <= code < size:  # while a number is being typed: no alarm
+            return f'<div class="told"><span>the code {code}; accepted: 0 to {size - 1:,}</span></div>'
         return atlas.tell(codebooks, level, code, statistics, None if counts is None else counts[level])
 
     return told

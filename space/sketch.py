@@ -51,13 +51,13 @@ def build(models: Models, running: Running) -> Easel:
     kinds = models.sampler("gpt").classes
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            gr.HTML("<h3>Press a sketch</h3>")
+            gr.HTML('<h2 class="label">Press a sketch</h2>')
             with gr.Row(elem_classes="examples"):
                 examples = [
                     gr.Button(name, icon=EXAMPLES / "sketches" / file, elem_classes="example")
                     for name, (file, _) in SKETCHES.items()
                 ]
-            gr.HTML("<h3>Or paint your own</h3>")
+            gr.HTML('<h2 class="label">Or paint your own</h2>')
             canvas = build_canvas(
                 "sketch-canvas", brush=gr.Brush(default_size=BRUSH, colors=PALETTE), background=str(EMPTY)
             )

@@ -127,10 +127,10 @@ def table(numbers: SurpriseNumbers) -> str:
         said = "equal to the photo" if near is None else f"as near to the photo: {near:.1f} dB"
         each = f"{8 * size / patches:.1f}"
         rows.append(row(FORMAT_NAMES[format], said, [*[""] * len(names), each, f"{size:,}"]))
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in ("", *names, "all", "bytes"))
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in (*names, "all", "bytes"))
     near = "equals the photo" if numbers.psnr_db is None else f"has a PSNR of {numbers.psnr_db:.1f} dB"
     return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         f'<p class="note">Bits for each of {patches} patches, and bytes for the whole square. What is painted from the '
         f"codes {near}; the other formats are set to the smallest file as near to the photo, headers included.</p>"
     )

@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.themes.utils import colors, sizes
 from gradio.themes.utils.fonts import Font
 
+KEYBOARD = Path(__file__).with_name("keyboard.js")
 CSS = [Path(__file__).with_name(name) for name in ("page.css", "remix.css", "inside.css", "story.css")]
 ICON = Path(__file__).with_name("icon.svg")
 
@@ -70,6 +71,8 @@ def theme() -> gr.themes.Base:
         color_accent_soft_dark="*primary_950",
         checkbox_background_color_selected="*primary_700",
         checkbox_background_color_selected_dark="*primary_500",
+        checkbox_label_background_fill="#f4f4f4",
+        checkbox_label_background_fill_hover="#ebebeb",
         checkbox_border_color_selected="*primary_700",
         checkbox_border_color_selected_dark="*primary_500",
         link_text_color="*primary_700",

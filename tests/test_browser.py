@@ -12,21 +12,18 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from space.screenshots import launch
+
 EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 PATIENCE = 60_000  # ms: other work may be running on the machine
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None and not os.environ.get("CI"):
+    if shutil.which("chromium") is None and not os.environ.get("CI"):
         pytest.skip("no chromium on this machine: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -160,19 +157,6 @@ def test_a_file_that_is_no_cst_file_shows_a_message_and_leaves_what_is_there(
     expect(page.get_by_text("'words.cst': not a .cst file")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#comparison img").nth(1)).to_have_attribute("src", before)
     expect(page.locator("#comparison .error")).to_be_hidden()
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_is_wider_than_the_window(visit: Callable[..., Page], width: int, theme: str):
-    page = visit(width, theme)
-    overflow = "document.documentElement.scrollWidth - window.innerWidth"
-    assert page.evaluate(overflow) <= 0
-    page.get_by_text("More", exact=True).click()
-    page.get_by_role("button", name="blossom").click()
-    wait_for_result(page)
-    assert page.evaluate(overflow) <= 0
-    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
 
 
 def test_a_bad_upload_shows_a_message_and_the_next_good_one_works(visit: Callable[..., Page], tmp_path: Path):

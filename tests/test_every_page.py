@@ -1,0 +1,145 @@
+"""Every tab in a real browser, used as a visitor would, at two widths and in two themes; screenshots are kept."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from accessibility import too_wide, unlabeled, unreachable, violations
+from playwright.sync_api import Browser, Page, expect
+from test_browser import EXAMPLES, browser, upload, visit, wait_for_result  # noqa: F401 (fixtures)
+
+from space.screenshots import CHOSEN, FOLDER, PATIENCE, README, THEMES, VIEWS, WIDTHS, save, set_theme, walk
+
+ROOT = Path(__file__).parents[1]
+MOST_STOPS = 80
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_tab_shows_its_result_to_everyone(visit: Callable[..., Page], width: int):  # noqa: F811 (a fixture)
+    page = visit(width)
+    assert not page.evaluate("document.body.classList.contains('dark')")
+    findings, used = [], []
+    for name in walk(page):
+        for theme in THEMES:
+            set_theme(page, theme)
+            save(page, ROOT / FOLDER, f"{name}-{width}-{theme}")
+            unfold(page)
+            found = violations(page) + too_wide(page) + unreachable(page)
+            findings += [f"{name}, {theme}: {line}" for line in found]
+        findings += [f"{name}: {line}" for line in unlabeled(page)]
+        used.append(name)
+    assert findings == []
+    assert used == list(VIEWS)
+
+
+def unfold(page: Page) -> None:
+    """Open what is folded away."""
+    for fold in page.locator(".label-wrap:not(.open)").locator("visible=true").all():
+        fold.click()
+
+
+def test_a_dark_page_is_dark_from_the_start(visit: Callable[..., Page]):  # noqa: F811 (a fixture)
+    page = visit(1280, "dark")
+    assert page.evaluate("document.body.classList.contains('dark')")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"
+
+
+def test_the_checks_find_what_is_wrong(browser: Browser):  # noqa: F811 (a fixture)
+    page = browser.new_page(viewport={"width": 390, "height": 600})
+    page.set_content("""<html lang="en"><title>wrong</title><main><h1>Wrong</h1>
+        <button></button><p style="color: #bbb; background: #fff">pale</p><input aria-label="hidden">
+        <div style="width: 500px">wide</div><div role="slider" aria-label="share" aria-valuenow="1">not reached</div>
+        <div style="width: 50px"><table><tr><td>averyveryverylongword</td></tr></table></div>
+        <a href="#" style="outline: none">not shown</a></main>""")
+    rules = {line.split()[0] for line in violations(page)}
+    assert rules == {"button-name", "color-contrast"}
+    assert [line.split(":")[0] for line in unlabeled(page)] == ["no visible label"]
+    assert len(too_wide(page)) == 2
+    assert [line.split("<")[1][:3] for line in unreachable(page)] == ["a h", "div"]
+
+
+# By keyboard alone ----------------------------------------------------------------------------------------------------
+
+
+def reach(page: Page, name: str, key: str = "Tab") -> None:
+    """Press Tab until the control of this name has the focus."""
+    for _ in range(MOST_STOPS):
+        page.keyboard.press(key)
+        if page.evaluate("(document.activeElement.ariaLabel ?? document.activeElement.innerText).trim()") == name:
+            return
+    pytest.fail(f"{key} never comes to '{name}'")
+
+
+def test_a_photo_is_taken_apart_by_keyboard_alone(visit: Callable[..., Page]):  # noqa: F811 (a fixture)
+    page = visit()
+    reach(page, "blossom")
+    page.keyboard.press("Enter")
+    first = wait_for_result(page)
+    line = page.locator("#comparison [role=slider]")
+    expect(line).to_have_attribute("aria-valuenow", "50")
+    reach(page, "share of the left picture, percent")
+    page.keyboard.press("ArrowLeft")
+    expect(line).to_have_attribute("aria-valuenow", "45")
+    expect(line).to_be_focused()
+    left = "parseFloat(getComputedStyle(document.querySelectorAll('#comparison img')[1]).clipPath.split(' ')[3])"
+    assert page.evaluate(left) == pytest.approx(45, abs=0.5)
+    page.keyboard.press("End")
+    expect(line).to_have_attribute("aria-valuenow", "100")
+    page.locator("#open").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    reach(page, "range slider for Detail")
+    page.keyboard.press("Home")
+    wait_for_result(page, other_than=first)
+    expect(page.locator("#numbers")).to_contain_text("16 × 16 patches")
+
+
+def test_pictures_are_drawn_by_keyboard_alone(visit: Callable[..., Page]):  # noqa: F811 (a fixture)
+    page = visit()
+    reach(page, "Sample")
+    page.keyboard.press("Enter")
+    reach(page, "Or choose one of 102")
+    page.keyboard.type("wild pans")
+    page.keyboard.press("Enter")
+    reach(page, "range slider for Pictures")
+    page.keyboard.press("Home")
+    reach(page, "Draw new pictures", "Shift+Tab")
+    page.keyboard.press("Space")
+    expect(page.locator("#drawn-numbers table")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#live .words")).to_have_text("Wild Pansy, drawn by GPT")
+    expect(page.locator("#live .tiles img")).to_have_count(1)
+
+
+# What is too large ----------------------------------------------------------------------------------------------------
+
+
+def test_a_photo_that_is_too_large_is_refused_in_words_and_the_next_one_works(
+    browser: Browser,  # noqa: F811 (a fixture)
+    page_url: str,
+    tmp_path: Path,
+):
+    photo = tmp_path / "large.jpg"
+    photo.write_bytes((EXAMPLES / "coffee.jpg").read_bytes())
+    os.truncate(photo, 60 << 20)
+    page = browser.new_page()  # not by `visit`: Gradio asks for the progress of an upload that it did not begin
+    page.set_default_timeout(PATIENCE)
+    page.goto(page_url)
+    page.locator("#photo").wait_for()
+    upload(page, photo)
+    expect(page.get_by_text("exceed the maximum allowed size of 20").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("large.jpg").first).to_be_visible()
+    expect(page.locator("#welcome")).to_be_visible()
+    upload(page, EXAMPLES / "coffee.jpg")
+    wait_for_result(page)
+    page.close()
+
+
+# The README's ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_the_pictures_in_the_readme_are_small_screenshots(name: str):
+    path = README / f"{name}.webp"
+    assert f"space/pictures/{name}.webp" in (ROOT / "README.md").read_text()
+    assert path.stat().st_size < 250_000
