@@ -1,17 +1,20 @@
 """Pictures of a served page: every tab after a visitor used it, on a laptop and on a phone, light and dark.
 
-python -m space.screenshots --url http://127.0.0.1:7860
+python -m space.screenshots
 """
 
 import argparse
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from cst.command import run
+from space.load import served
 from space.picker import EXAMPLE_PHOTOS, EXAMPLES
 
 FOLDER = Path("runs/screenshots")
@@ -37,14 +40,14 @@ CHOSEN = {"reconstruct-1280-light": 1010, "sketch-1280-dark": 1010}  # of the RE
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m space.screenshots", description="Take pictures of every tab of a page that is being served."
+        prog="python -m space.screenshots", description="Take pictures of every tab of the page."
     )
-    parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default http://127.0.0.1:7860)")
+    parser.add_argument("--url", help="of a page that is being served (default: one started for this)")
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder for the pictures (default {FOLDER})")
     parser.add_argument("--readme", action="store_true", help="also renew the two that the README shows")
     flags = parser.parse_args(arguments)
-    for path in shoot(flags.url, flags.out):
-        print(path)
+    with tempfile.TemporaryDirectory() as folder, nullcontext(flags.url) if flags.url else served(Path(folder)) as url:
+        print(*shoot(url, flags.out), sep="\n")
     if flags.readme:
         print(*illustrate(flags.out, README), sep="\n")
 
