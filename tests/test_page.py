@@ -388,11 +388,20 @@ def test_the_page_needs_no_training_library():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_progress_is_told_strip_by_strip_from_none_to_all(cst: CST, tmp_path: Path):
+def test_progress_is_told_strip_by_strip_then_tile_by_tile(cst: CST, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cst.tokenizer, "tile", 32)
     told: list[tuple[float, str]] = []
     run = reconstruct(cst, load_image(PHOTO).resize((512, 512)), tmp_path, lambda *sign: told.append(sign))
     for _ in run:
         pass
-    fractions = [fraction for fraction, _ in told]
-    assert fractions[0] == 0 and fractions[-1] == 1 and fractions == sorted(fractions) and len(set(fractions)) > 3
+    painting = next(index for index, (_, what) in enumerate(told) if what == "Painting")
+    encoded, painted = ([fraction for fraction, _ in part] for part in (told[:painting], told[painting:]))
+    assert encoded[0] == 0 and encoded == sorted(encoded) and len(encoded) > 3
+    assert painted == [0, 0.25, 0.5, 0.75, 1]
     assert told[0][1] == "Finding the codes of every patch" and told[-1][1] == "Painting"
+
+
+def test_a_photo_can_be_stopped_at_many_places(cst: CST, tmp_path: Path):
+    steps = list(reconstruct(cst, load_image(PHOTO), tmp_path, lambda *sign: None))
+    assert len(steps) > 24 and steps[-1].numbers is not None
+    assert sum(step.table is not None for step in steps) > 20  # while it is compared with other formats

@@ -67,7 +67,7 @@ def test_an_unknown_class_is_refused_with_the_nearest_names(sampler):
     [
         ({"count": 0}, f"0 pictures; accepted: 1 to {MOST} at once"),
         ({"count": MOST + 1}, f"{MOST + 1} pictures; accepted: 1 to {MOST}"),
-        ({"seed": -1}, "the seed -1; accepted: 0 or more"),
+        ({"seed": -1}, "the seed -1; accepted: a whole number from 0"),
         ({"name": "thistle"}, "no class 'thistle'"),
     ],
 )
