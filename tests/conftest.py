@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,14 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60  # generous: other work may be running on the machine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Gradio's client keeps what it downloads in the system's folder for temporary files: here, with the tests' own."""
+    tempfile.tempdir = str(tmp_path_factory.mktemp("scratch"))
+    yield
+    tempfile.tempdir = None
 
 
 def free_port() -> int:
