@@ -28,7 +28,9 @@ def test_every_tab_shows_its_result_to_everyone(visit: Callable[..., Page], widt
         for theme in THEMES:
             set_theme(page, theme)
             save(page, ROOT / FOLDER, f"{name}-{width}-{theme}")
-            unfold(page)
+        unfold(page)
+        for theme in THEMES:
+            set_theme(page, theme)
             found = violations(page) + too_wide(page) + unreachable(page)
             findings += [f"{name}, {theme}: {line}" for line in found]
         findings += [f"{name}: {line}" for line in unlabeled(page)]
