@@ -11,8 +11,8 @@ factor is rounded, and at some the last symbol can be left with nothing: the wei
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterator
+from typing import Protocol, TypeVar
 
 import numpy as np
 from constriction import stream
@@ -24,6 +24,7 @@ WORD = np.dtype("<u4")  # of the payload
 STATIC, PRIORS = "static", ("gpt", "pixelcnn")
 PRIOR_BEAM = 1  # of photos to be coded under a prior, which has learned greedy codes, the most predictable
 Told = Callable[[int], object]  # called with how many more codes are done
+Result = TypeVar("Result")
 
 
 class CodeModel(Protocol):
@@ -107,6 +108,11 @@ def decode(payload: bytes, shape: tuple[int, int, int], model: CodeModel, *, tol
 
     Other wrong payloads give wrong codes, in range: it takes a checksum to know them.
     """
+    return finish(decoding(payload, shape, model), told)
+
+
+def decoding(payload: bytes, shape: tuple[int, int, int], model: CodeModel) -> Generator[int, None, np.ndarray]:
+    """As `decode`, in steps at which a caller can stop: yields how many more codes are done, and returns all."""
     if len(payload) % WORD.itemsize:
         raise ValueError(f"its payload is of {len(payload)} bytes; accepted: a multiple of {WORD.itemsize}")
     tokens = np.zeros(shape, np.int32)
@@ -118,11 +124,21 @@ def decode(payload: bytes, shape: tuple[int, int, int], model: CodeModel, *, tol
                 tokens[level, rows, columns] = decoder.decode(*distribution, *many)
             except AssertionError:  # what constriction raises for bits that no encoder writes
                 raise ValueError(f"its payload is of no codes that the model '{model.name}' can write") from None
-        if told:
-            told(len(rows))
+        yield len(rows)
     if not decoder.maybe_exhausted():
         raise ValueError(f"its payload of {len(payload)} bytes goes on after the last of {tokens.size} codes")
     return tokens
+
+
+def finish(steps: Generator[int, None, Result], told: Told | None = None) -> Result:
+    """Take all steps of what is done code by code -> what it returns."""
+    while True:
+        try:
+            codes = next(steps)
+        except StopIteration as end:
+            return end.value
+        if told:
+            told(codes)
 
 
 def _distribution(weights: np.ndarray) -> tuple:

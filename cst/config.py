@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 FORMAT = "cst-tokenizer"
 VERSION = 1
 PRETRAINED = Path(__file__).parent / "pretrained"
+KERNEL = 3  # side of the convolutions in RenderNet's blocks that look beyond one patch
 Config = TypeVar("Config")
 
 
@@ -25,6 +26,11 @@ class RenderNetConfig:
     width: int = 256
     hidden: int = 1024
     blocks: int = 12
+
+    @property
+    def margin(self) -> int:
+        """How many patches away, in rows and columns, a code still changes what is painted."""
+        return self.blocks * (KERNEL // 2)
 
 
 PRESETS = {"base": RenderNetConfig(), "tiny": RenderNetConfig(width=192, hidden=256, blocks=2)}

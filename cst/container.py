@@ -21,7 +21,7 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,11 +120,16 @@ def decompress(data: bytes, find: Find, *, tokenizer: TokenizerConfig, told: Tol
 
     Raises ValueError for what is not a whole file, or was written by another tokenizer or under another model.
     """
+    return coding.finish(decompressing(data, find, tokenizer=tokenizer), told)
+
+
+def decompressing(data: bytes, find: Find, *, tokenizer: TokenizerConfig) -> Generator[int, None, Tokens]:
+    """As `decompress`, in steps at which a caller can stop: yields how many more codes are done, and returns them."""
     header = Header.read(data)
     header.check(tokenizer)
     model = find(header.model)
     header.check(tokenizer, model)
-    codes = coding.decode(data[START:], grid(header.size, tokenizer), model, told=told)
+    codes = yield from coding.decoding(data[START:], grid(header.size, tokenizer), model)
     if crc(codes) != header.crc:
         raise ValueError(
             f"its codes have the checksum {crc(codes):08x}, and were written with {header.crc:08x}: this machine "

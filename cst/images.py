@@ -110,7 +110,9 @@ def middle(image: Image.Image, size: int) -> Image.Image:
 
 def to_float(image: Image.Image) -> np.ndarray:
     """RGB picture -> (3, H, W) float32 in [0, 1]."""
-    return np.ascontiguousarray(np.asarray(image, dtype=np.float32).transpose(2, 0, 1)) / 255
+    array = np.asarray(image).transpose(2, 0, 1).astype(np.float32, order="C")
+    array /= 255
+    return array
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """`CST`: photos to tokens and back, for people who have a photo rather than an array."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_imag
 from cst.runtime import OnnxTokenizer
 from cst.statistics import Statistics
 from cst.tokens import Tokens
+
+STRIP = 1024  # patches that are encoded, or drawn, together: memory stays flat, and a caller can stop between
 
 
 class CST:
@@ -46,25 +48,36 @@ class CST:
     def encode(self, image: ImageLike) -> Tokens:
         """A PIL image, path, encoded bytes or array -> its tokens. Sides need not be multiples of the patch."""
         image = load_image(image)
-        padded = pad_to_multiple(to_float(image), self.tokenizer.patch)
+        return join([self._encode(strip) for strip in strips(image, self.tokenizer.patch)], image.size)
+
+    def _encode(self, strip: Image.Image) -> Tokens:
+        padded = pad_to_multiple(to_float(strip), self.tokenizer.patch)
         codes = self.tokenizer.encode(padded[None])[0]  # (L, h, w)
-        return Tokens(codes, image.size, self.tokenizer.config.fingerprint)
+        return Tokens(codes, strip.size, self.tokenizer.config.fingerprint)
 
     def decode(self, tokens: Tokens) -> Image.Image:
         """Tokens -> the picture, of the photo's size. Raises ValueError for tokens of another tokenizer."""
         *_, (picture, _) = self.paint(tokens)
         return picture
 
-    def paint(self, tokens: Tokens) -> Iterator[tuple[Image.Image | None, float]]:
-        """As `decode`, in steps at which a caller can stop: (None, the share done); at last (the picture, 1)."""
+    def paint(self, tokens: Tokens) -> Iterator[tuple[Image.Image, float]]:
+        """As `decode`, in steps at which a caller can stop: (the picture, black where nothing is yet, share done)."""
         self.check(tokens)
-        for picture, done in self.tokenizer.paint(tokens.codes[None]):
-            yield (self._crop(picture, tokens.size) if done == 1 else None), done
+        picture, done = Image.new("RGB", tokens.size), 0
+        for (rows, columns), piece in self.tokenizer.paint(tokens.codes[None]):
+            picture.paste(to_image(piece[0]), (columns.start, rows.start))  # Pillow drops what lies beyond the size
+            done += piece[0, 0].size // self.tokenizer.patch**2
+            yield picture, done / tokens.codes[0].size
 
     def draw(self, tokens: Tokens, *, levels: int = 3) -> Image.Image:
         """The centroid picture from the first `levels` levels alone: no network."""
         self.check(tokens)
-        return self._crop(self.tokenizer.codebooks.draw(tokens.codes[None], levels=levels), tokens.size)
+        codebooks, picture = self.tokenizer.codebooks, Image.new("RGB", tokens.size)
+        step = max(1, STRIP // tokens.codes.shape[2])
+        for top in range(0, tokens.codes.shape[1], step):
+            drawn = codebooks.draw(tokens.codes[None, :, top : top + step], levels=levels)
+            picture.paste(to_image(drawn[0]), (0, top * codebooks.patch))
+        return picture
 
     def compress(self, tokens: Tokens, *, model: str = STATIC, told: Told | None = None) -> bytes:
         """Tokens -> the bytes of a `.cst` file: the same tokens, in fewer bytes.
@@ -82,6 +95,10 @@ class CST:
         Raises ValueError for anything but a whole file that this tokenizer, and a model that is here, have written.
         """
         return container.decompress(data, self.code_model, tokenizer=self.tokenizer.config, told=told)
+
+    def decompressing(self, data: bytes) -> Generator[int, None, Tokens]:
+        """As `decompress`, in steps at which a caller can stop: yields how many more codes are done."""
+        return container.decompressing(data, self.code_model, tokenizer=self.tokenizer.config)
 
     def code_model(self, name: str) -> CodeModel:
         """The model of a name in a `.cst` file, loaded when it is first asked for. Raises ValueError if not there."""
@@ -111,10 +128,17 @@ class CST:
                 f"a grid of {tokens.codes.shape[1:]} patches does not cover {width}x{height} pixels; accepted: {grid}"
             )
 
-    @staticmethod
-    def _crop(pictures: np.ndarray, size: tuple[int, int]) -> Image.Image:
-        width, height = size
-        return to_image(pictures[0, :, :height, :width])
+
+def strips(image: Image.Image, patch: int) -> Iterator[Image.Image]:
+    """Cut a picture, between rows of patches, into strips whose codes together are exactly the codes of the whole."""
+    step = patch * max(1, STRIP * patch // image.width)
+    for top in range(0, image.height, step):
+        yield image.crop((0, top, image.width, min(top + step, image.height)))
+
+
+def join(parts: Sequence[Tokens], size: tuple[int, int]) -> Tokens:
+    """The tokens of a picture of `size` from those of its strips, top to bottom."""
+    return Tokens(np.concatenate([part.codes for part in parts], axis=1), size, parts[0].fingerprint)
 
 
 def find_artifact(source: str | os.PathLike) -> Path:

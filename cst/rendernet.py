@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from cst.config import RenderNetConfig
+from cst.config import KERNEL, RenderNetConfig
 
 STREAM_LIMIT = 6.0  # the residual stream is trained to stay within this, so that 8 bits resolve it
 
@@ -17,7 +17,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.spread = nn.Conv2d(width, hidden, 3, padding=1, bias=False)
+        self.spread = nn.Conv2d(width, hidden, KERNEL, padding=KERNEL // 2, bias=False)
         self.norm = nn.BatchNorm2d(hidden)
         self.gather = nn.Conv2d(hidden, width, 1)
         nn.init.zeros_(self.gather.weight)

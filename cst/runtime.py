@@ -1,7 +1,6 @@
 """The tokenizer on onnxruntime and numpy: what the app, the command line and the Space run. Never imports torch."""
 
 import importlib.util
-import itertools
 import os
 import sys
 import threading
@@ -13,6 +12,7 @@ import numpy as np
 
 from cst.codebooks import Codebooks, check_beam
 from cst.config import PRETRAINED, TokenizerConfig
+from cst.windows import Box, windows
 
 FILES = {"int8": "rendernet.int8.onnx", "float": "rendernet.float.onnx"}
 PROVIDERS = {
@@ -23,6 +23,7 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
 }
 MOST_THREADS = 1024
+MOST = {"int8": 20_480, "float": 6_800}  # patches that are painted in one piece: under a second's work on two cores
 TARGETS = ("auto", "openvino", *PROVIDERS)
 Network = Callable[[np.ndarray], np.ndarray]  # tokens (B, L, h, w) int32 -> picture (B, 3, H, W) float32
 
@@ -35,8 +36,6 @@ class OnnxTokenizer:
     precision: "int8" or "float". threads: None leaves the choice to the library. npu_config: VitisAI's config file.
     The codebook search always runs in numpy. Safe to call from several threads.
     """
-
-    tile = 96  # patches a side that are painted in one piece: a second's work, and a hundred MB, in float on two cores
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class OnnxTokenizer:
             raise ValueError(f"no precision '{precision}'; accepted: {', '.join(FILES)}")
         if threads is not None and threads not in range(1, MOST_THREADS + 1):
             raise ValueError(f"{threads} threads; accepted: at least 1, at most {MOST_THREADS}")
-        self.folder, self.precision = Path(folder), precision
+        self.folder, self.precision, self.most = Path(folder), precision, MOST[precision]
         self.config = TokenizerConfig.load(folder)
         self.codebooks = Codebooks.of_artifact(folder, self.config)
         self.levels, self.patch = self.codebooks.levels, self.config.patch
@@ -71,39 +70,29 @@ class OnnxTokenizer:
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """(B, L, h, w) integers -> (B, 3, H, W) float32 in [0, 1]. Raises ValueError for codes out of range."""
-        *_, (picture, _) = self.paint(tokens)
-        return picture
-
-    def paint(self, tokens: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-        """As `decode`, tile by tile: yields after each the picture, 0 where nothing is painted yet, and the share done.
-
-        Tiles keep memory flat and let a caller stop. Nothing is lost by them: each is painted with as many patches
-        around it as its pixels depend on, one for every 3x3 convolution. A picture of at most `tile` patches a side is
-        one.
-        """
         self.codebooks.check_tokens(tokens)
         b, _, h, w = tokens.shape
-        picture, side = np.zeros((b, 3, h * self.patch, w * self.patch), np.float32), self.patch
-        parts = [(rows, columns) for rows in cut(h, self.tile) for columns in cut(w, self.tile)]
-        for done, (rows, columns) in enumerate(parts, 1):
-            margin = self.config.rendernet.blocks
-            top, left = max(0, rows.start - margin), max(0, columns.start - margin)
-            seen = tokens[:, :, top : rows.stop + margin, left : columns.stop + margin]
-            painted = self._network(np.ascontiguousarray(seen, np.int32))
-            within = painted[
-                :, :, (rows.start - top) * side : (rows.stop - top) * side,
-                (columns.start - left) * side : (columns.stop - left) * side,
-            ]  # fmt: skip
-            place = picture[:, :, rows.start * side : rows.stop * side, columns.start * side : columns.stop * side]
-            np.clip(within, 0, 1, out=place)
-            yield picture, done / len(parts)
+        picture = np.empty((b, 3, h * self.patch, w * self.patch), np.float32)
+        for (rows, columns), piece in self.paint(tokens):
+            picture[:, :, rows, columns] = piece
+        return picture
+
+    def paint(self, tokens: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
+        """As `decode`, piece by piece: yields its place in pixels, and (B, 3, n, m) float32 in [0, 1] to stand there.
+
+        Pieces keep memory flat and let a caller stop. Nothing is lost by them: each is painted from all the patches
+        that its pixels depend on. A picture of at most `most` patches is one.
+        """
+        self.codebooks.check_tokens(tokens)
+        for window in windows(*tokens.shape[2:], most=self.most, margin=self.config.rendernet.margin):
+            painted = self._network(np.ascontiguousarray(tokens[:, :, *window.seen], np.int32))
+            kept = painted[:, :, *in_pixels(window.inner, self.patch)]
+            yield in_pixels(window.kept, self.patch), np.clip(kept, 0, 1)
 
 
-def cut(length: int, most: int) -> list[slice]:
-    """0 to `length` in the fewest parts of at most `most`, as equal as can be."""
-    count = -(-length // most)
-    edges = [length * i // count for i in range(count + 1)]
-    return [slice(*edge) for edge in itertools.pairwise(edges)]
+def in_pixels(box: Box, patch: int) -> Box:
+    """Rows and columns of patches -> of pixels."""
+    return tuple(slice(patch * side.start, patch * side.stop) for side in box)
 
 
 def open_network(

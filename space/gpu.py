@@ -20,6 +20,7 @@ from space.models import is_zero_gpu
 # What ZeroGPU reserves of a visitor's daily minutes at most: a batch of pictures takes a few seconds of it.
 PAINT_SECONDS = 15
 SAMPLE_SECONDS = 60
+MOST_PATCHES = 256 * 256  # painted in one piece: the largest photo of the page, so that a GPU is asked for once
 
 
 class GpuTokenizer(OnnxTokenizer):
@@ -29,13 +30,12 @@ class GpuTokenizer(OnnxTokenizer):
     GPU is lent to a visitor, and the page must come up when none is free.
     """
 
-    tile = 256  # the largest photo of the page in one piece, so that a GPU is asked for once
-
     def __init__(self, folder: str | os.PathLike = PRETRAINED, *, device: str, threads: int | None = None):
         """See `OnnxTokenizer`; raises ValueError also for a device that torch can't use."""
         prepare(device)
         super().__init__(folder, target="cpu", threads=threads)
         self.precision = "float"
+        self.most = MOST_PATCHES
         net = load_rendernet(self.folder, self.config, self.codebooks).to(device)
 
         @torch.no_grad()

@@ -2,9 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -79,10 +79,13 @@ def build(models: Models) -> gr.Image:
     given = file.upload(
         opener(models), [file, quality], outputs, api_name="open", show_progress_on=[comparison, begin], **MODEL_QUEUE
     )
+    given.failure(lambda: layout(None), None, outputs, api_visibility="private", queue=False)
     # What was opened takes the place of the photo: so the same photo can be pressed again.
     given.success(lambda: None, None, photo, api_visibility="private", queue=False, show_progress="hidden")
     given.success(None, file, None, js=SHOW_RESULT, api_visibility="private")
-    stop.click(lambda: gr.Row(visible=False), None, running, cancels=[run], api_visibility="private", queue=False)
+    stop.click(
+        lambda: gr.Row(visible=False), None, running, cancels=[run, given], api_visibility="private", queue=False
+    )
     return photo
 
 
@@ -172,13 +175,9 @@ def handler(models: Models) -> Callable[..., Iterator[tuple]]:
             return
         with tempfile.TemporaryDirectory() as folder:  # Gradio copies what is yielded before it asks for more
             if picture is None:
-                yield layout(stages.repaint(cst, opened, Path(folder)), opened)
-                return
-            before, since = None, 0.0
-            for shown in stages.reconstruct(cst, picture, Path(folder), progress):
-                if shown != before or time.monotonic() - since > PAUSE:
-                    yield layout(shown)
-                    before, since = shown, time.monotonic()
+                yield from lay_out(stages.repaint(cst, opened, Path(folder), progress), opened, of_photo=False)
+            else:
+                yield from lay_out(stages.reconstruct(cst, picture, Path(folder), progress))
 
     return reconstruct
 
@@ -202,19 +201,34 @@ def opener(models: Models) -> Callable[..., Iterator[tuple]]:
             raise gr.Error("No file; send a .cst file.", print_exception=False)
         try:
             cst = models.cst(quality)
-            opened = stages.open_cst(cst, file, progress)
+            opened = yield from lay_out(stages.open_cst(cst, file, progress), of_photo=False)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
         with tempfile.TemporaryDirectory() as folder:
-            yield layout(stages.repaint(cst, opened, Path(folder)), opened)
+            yield from lay_out(stages.repaint(cst, opened, Path(folder), progress), opened, of_photo=False)
 
     return open_cst
 
 
-def layout(shown: stages.Shown | None, opened: stages.Opened | None = None) -> tuple:
+def lay_out(
+    steps: Iterator[stages.Shown], opened: stages.Opened | None = None, *, of_photo: bool = True
+) -> Generator[tuple, None, Any]:
+    """The `layout` of every step that shows more than the last, or comes a while after it; returns what they return."""
+    before, since = None, 0.0
+    while True:
+        try:
+            shown = next(steps)
+        except StopIteration as end:
+            return end.value
+        if shown != before or time.monotonic() - since > PAUSE:
+            yield layout(shown, opened, of_photo=of_photo)
+            before, since = shown, time.monotonic()
+
+
+def layout(shown: stages.Shown | None, opened: stages.Opened | None = None, *, of_photo: bool = True) -> tuple:
     """Values of all outputs, and which parts of the page are seen: the welcome, or what there is to show so far.
 
-    opened: the .cst file that it is of, if it is not of a photo.
+    of_photo: or else of a .cst file, which is `opened` once it is read.
 
     Values, never `gr.skip()`: that makes Gradio forget the component's files, so that `delete_cache` keeps them.
     """
@@ -225,11 +239,11 @@ def layout(shown: stages.Shown | None, opened: stages.Opened | None = None) -> t
         opened,
         gr.Column(visible=not begun),  # welcome
         gr.Column(visible=begun),  # stage
-        gr.Column(visible=opened is None),  # photo, rendered
-        gr.Column(visible=opened is not None),  # the codes by themselves, rendered
+        gr.Column(visible=of_photo),  # photo, rendered
+        gr.Column(visible=not of_photo),  # the codes by themselves, rendered
         gr.Row(visible=running),  # Stop
         gr.Row(visible=begun and not running),  # download
         gr.Row(visible=begun and not running and shown.cst is not None),  # download .cst
         gr.Column(visible=begun),  # results
-        gr.Column(visible=opened is None),  # what is lost
+        gr.Column(visible=of_photo),  # what is lost
     )

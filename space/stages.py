@@ -1,7 +1,7 @@
 """From an uploaded file to the pictures and numbers of the Reconstruct tab, one stage after another; no Gradio here."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from PIL import Image
 
 from cst import CST, Tokens, container
 from cst.codecs import trying_at_bytes
-from cst.coding import STATIC
+from cst.coding import STATIC, finish
 from cst.images import fit_within, load_image
+from cst.pipeline import join, strips
 from space.difference import difference_map
 from space.models import NAMES
 from space.numbers import Numbers, OpenedNumbers, comparing, opened_table, table
@@ -20,7 +21,6 @@ from space.numbers import Numbers, OpenedNumbers, comparing, opened_table, table
 MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models
 MOST_OPENED = 2048 * 2048  # pixels of a .cst file that is painted here: as many as of a photo
 MOST_UNDER_PRIOR = 512 * 512  # of one under a prior, which takes many network steps: about ten seconds with GPT
-STRIP = 1024  # patches encoded between two signs of progress
 
 WAITING = '<p class="note">Comparing with JPEG and WebP …</p>'
 
@@ -74,18 +74,6 @@ def read_photo(path: str, longest: int) -> Image.Image:
         raise ValueError(str(error).replace(path, name)) from None
 
 
-def strips(image: Image.Image, patch: int) -> Iterator[Image.Image]:
-    """Cut a picture, between rows of patches, into strips whose codes together are exactly the codes of the whole."""
-    step = patch * max(1, STRIP * patch // image.width)
-    for top in range(0, image.height, step):
-        yield image.crop((0, top, image.width, min(top + step, image.height)))
-
-
-def join(parts: Sequence[Tokens], size: tuple[int, int]) -> Tokens:
-    """The tokens of a picture of `size` from those of its strips, top to bottom."""
-    return Tokens(np.concatenate([part.codes for part in parts], axis=1), size, parts[0].fingerprint)
-
-
 def timed(function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:
     """(result, milliseconds)."""
     start = time.perf_counter()
@@ -96,7 +84,7 @@ def timed(function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:
 def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Iterator[Shown]:
     """Take a photo apart and paint it back, then measure; every yield shows more. The files go to `folder`.
 
-    It also yields with nothing new, after every strip that is encoded, every tile that is painted and everything else
+    It also yields with nothing new, after every strip that is encoded, every piece that is painted and everything else
     that takes long for a large photo: there a caller can stop.
     """
     parts, encode_ms = [], 0.0
@@ -110,11 +98,12 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
     picture, render_ms = yield from paint(cst, tokens, tell)
     packed, cst_bytes = pack(cst, tokens, folder / "photo.cst")
     yield Shown()
-    layers = ladder(cst, tokens, picture, folder)
+    layers = yield from ladder(cst, tokens, picture, folder)
+    photo_file = keep(folder, "photo", photo)
     yield Shown()
     shown = replace(
         layers,
-        comparison=(keep(folder, "photo", photo), str(folder / "rendered.png")),
+        comparison=(photo_file, str(folder / "rendered.png")),
         difference=keep(folder, "difference", difference_map(picture, photo)),
         cst=packed,
         table=WAITING,
@@ -153,27 +142,25 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
 
 def paint(cst: CST, tokens: Tokens, tell: Tell) -> Generator[Shown, None, tuple[Image.Image, float]]:
     """Yields where a caller can stop; returns (picture, milliseconds)."""
-    spent, steps = 0.0, cst.paint(tokens)
-    tell(0, "Painting")
-    while True:
-        (picture, done), step_ms = timed(next, steps)
-        spent += step_ms
+    spent, steps, done = 0.0, cst.paint(tokens), 0.0
+    while done < 1:
         tell(done, "Painting")
         yield Shown()
-        if picture is not None:
-            return picture, spent
+        (picture, done), step_ms = timed(next, steps)
+        spent += step_ms
+    tell(1, "Painting")
+    yield Shown()
+    return picture, spent
 
 
-def ladder(cst: CST, tokens: Tokens, picture: Image.Image, folder: Path) -> Shown:
-    """What can be shown of tokens alone, `picture` being what is painted from them."""
+def ladder(cst: CST, tokens: Tokens, picture: Image.Image, folder: Path) -> Generator[Shown, None, Shown]:
+    """Yields where a caller can stop; returns what can be shown of tokens alone, `picture` being painted from them."""
     tokens.save(folder / "codes.npz")
-    return Shown(
-        color=keep(folder, "color", cst.draw(tokens, levels=1)),
-        shape=keep(folder, "color-shape", cst.draw(tokens, levels=2)),
-        texture=keep(folder, "color-shape-texture", cst.draw(tokens, levels=3)),
-        rendered=keep(folder, "rendered", picture),
-        codes=str(folder / "codes.npz"),
-    )
+    drawn = []
+    for levels, name in enumerate(("color", "color-shape", "color-shape-texture"), 1):
+        drawn.append(keep(folder, name, cst.draw(tokens, levels=levels)))
+        yield Shown()
+    return Shown(None, *drawn, rendered=keep(folder, "rendered", picture), codes=str(folder / "codes.npz"))
 
 
 def keep(folder: Path, name: str, picture: Image.Image) -> str:
@@ -191,8 +178,11 @@ def pack(cst: CST, tokens: Tokens, path: Path) -> tuple[str, int] | tuple[None, 
     return str(path), len(data)
 
 
-def open_cst(cst: CST, path: str, tell: Tell) -> Opened:
-    """Read an uploaded .cst file. Raises ValueError, naming the file alone, for one that can't be painted here."""
+def open_cst(cst: CST, path: str, tell: Tell) -> Generator[Shown, None, Opened]:
+    """Read an uploaded .cst file; yields where a caller can stop.
+
+    Raises ValueError, naming the file alone, for one that can't be painted here.
+    """
     name = Path(path).name
     try:
         data = container.read(path)
@@ -205,22 +195,24 @@ def open_cst(cst: CST, path: str, tell: Tell) -> Opened:
                 "decompress opens any"
             )
         done, total = 0, int(np.prod(container.grid(header.size, cst.tokenizer.config)))
-
-        def told(codes: int) -> None:
-            nonlocal done
-            done += codes
+        steps = cst.decompressing(data)
+        while done < total:
+            done += next(steps)
             tell(done / total, "Reading the codes")
-
-        return Opened(cst.decompress(data, told=told), header.model, len(data))
+            yield Shown()
+        return Opened(finish(steps), header.model, len(data))
     except ValueError as error:
         said = str(error).replace(str(cst.tokenizer.folder), "the tokenizer")  # no folder of the server
         raise ValueError(f"'{name}': {said}") from None
 
 
-def repaint(cst: CST, opened: Opened, folder: Path) -> Shown:
-    """Paint the picture of a .cst file; without a photo there is nothing to compare it with. Files go to `folder`."""
+def repaint(cst: CST, opened: Opened, folder: Path, tell: Tell) -> Iterator[Shown]:
+    """Paint the picture of a .cst file; without a photo there is nothing to compare it with. Files go to `folder`.
+
+    Yields with nothing to show where a caller can stop, and at last everything.
+    """
     tokens = opened.tokens
-    picture, render_ms = timed(cst.decode, tokens)
+    picture, render_ms = yield from paint(cst, tokens, tell)
     numbers = OpenedNumbers(
         size=tokens.size,
         grid=tokens.codes.shape,
@@ -231,8 +223,8 @@ def repaint(cst: CST, opened: Opened, folder: Path) -> Shown:
         render_ms=round(render_ms, 1),
         running_on=cst.tokenizer.running_on,
     )
-    shown = ladder(cst, tokens, picture, folder)
+    shown = yield from ladder(cst, tokens, picture, folder)
     known = {STATIC: "counts in photos", **NAMES}[opened.model]
-    return replace(
+    yield replace(
         shown, comparison=(shown.texture, shown.rendered), numbers=numbers.to_json(), table=opened_table(numbers, known)
     )

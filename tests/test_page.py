@@ -21,6 +21,7 @@ from PIL import Image
 from test_coding import Pretender
 
 from cst import CST, Tokens
+from cst.coding import finish
 from cst.container import HEADER, START, checksum
 from cst.images import load_image
 from cst.metrics import psnr
@@ -201,10 +202,10 @@ def test_a_cst_file_under_a_prior_is_opened_with_progress(artifact, photos, tmp_
     tiny, told = CST.from_pretrained(artifact, target="cpu"), []
     tokens = tiny.encode(photos / "photo-00.png")
     (tmp_path / "a.cst").write_bytes(tiny.compress(tokens, model="pixelcnn"))
-    opened = open_cst(tiny, str(tmp_path / "a.cst"), lambda done, what: told.append(done))
+    opened = finish(open_cst(tiny, str(tmp_path / "a.cst"), lambda done, what: told.append(done)))
     assert np.array_equal(opened.tokens.codes, tokens.codes)
     assert told == sorted(told) and told[-1] == 1 and len(told) > 10
-    shown = repaint(tiny, opened, tmp_path)
+    *_, shown = repaint(tiny, opened, tmp_path, lambda *sign: None)
     assert shown.numbers["model"] == "pixelcnn" and "PixelCNN" in shown.table
 
 
@@ -217,7 +218,7 @@ def test_a_tokenizer_without_statistics_has_no_cst_file_and_all_else(artifact, p
     assert rows == [False, True, False]  # Stop, the codes, the .cst file
     (tmp_path / "cat.cst").write_bytes(crafted(10, bytes.fromhex(tiny.tokenizer.config.fingerprint)))
     with pytest.raises(ValueError, match=r"^'cat.cst': 'the tokenizer' has no statistics of its codes") as caught:
-        open_cst(tiny, str(tmp_path / "cat.cst"), lambda *sign: None)
+        finish(open_cst(tiny, str(tmp_path / "cat.cst"), lambda *sign: None))
     assert str(artifact) not in str(caught.value)
 
 
@@ -389,7 +390,7 @@ def test_the_page_needs_no_training_library():
 
 
 def test_progress_is_told_strip_by_strip_then_tile_by_tile(cst: CST, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cst.tokenizer, "tile", 32)
+    monkeypatch.setattr(cst.tokenizer, "most", 1)
     told: list[tuple[float, str]] = []
     run = reconstruct(cst, load_image(PHOTO).resize((512, 512)), tmp_path, lambda *sign: told.append(sign))
     for _ in run:
