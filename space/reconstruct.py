@@ -79,7 +79,6 @@ def build(models: Models) -> gr.Image:
     given = file.upload(
         opener(models), [file, quality], outputs, api_name="open", show_progress_on=[comparison, begin], **MODEL_QUEUE
     )
-    given.failure(lambda: layout(None), None, outputs, api_visibility="private", queue=False)
     # What was opened takes the place of the photo: so the same photo can be pressed again.
     given.success(lambda: None, None, photo, api_visibility="private", queue=False, show_progress="hidden")
     given.success(None, file, None, js=SHOW_RESULT, api_visibility="private")
@@ -201,9 +200,9 @@ def opener(models: Models) -> Callable[..., Iterator[tuple]]:
             raise gr.Error("No file; send a .cst file.", print_exception=False)
         try:
             cst = models.cst(quality)
-            opened = yield from lay_out(stages.open_cst(cst, file, progress), of_photo=False)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
+        opened = yield from lay_out(stages.open_cst(cst, file, progress), of_photo=False)
         with tempfile.TemporaryDirectory() as folder:
             yield from lay_out(stages.repaint(cst, opened, Path(folder), progress), opened, of_photo=False)
 
@@ -213,13 +212,20 @@ def opener(models: Models) -> Callable[..., Iterator[tuple]]:
 def lay_out(
     steps: Iterator[stages.Shown], opened: stages.Opened | None = None, *, of_photo: bool = True
 ) -> Generator[tuple, None, Any]:
-    """The `layout` of every step that shows more than the last, or comes a while after it; returns what they return."""
+    """The `layout` of every step that shows more than the last, or comes a while after it; returns what they return.
+
+    A mistake is told in words. What was there before stays if nothing was shown yet, and nothing is left half shown.
+    """
     before, since = None, 0.0
     while True:
         try:
             shown = next(steps)
         except StopIteration as end:
             return end.value
+        except ValueError as error:
+            if before is not None:
+                yield layout(None)
+            raise gr.Error(str(error), print_exception=False) from None
         if shown != before or time.monotonic() - since > PAUSE:
             yield layout(shown, opened, of_photo=of_photo)
             before, since = shown, time.monotonic()

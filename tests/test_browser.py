@@ -155,7 +155,9 @@ def test_a_file_that_is_no_cst_file_shows_a_message_and_leaves_what_is_there(
     before = wait_for_result(page)
     open_file(page, tmp_path / "words.cst")
     expect(page.get_by_text("'words.cst': not a .cst file")).to_be_visible(timeout=PATIENCE)
+    page.wait_for_timeout(1000)  # for whatever the failure sets off
     expect(page.locator("#comparison img").nth(1)).to_have_attribute("src", before)
+    expect(page.locator("#comparison img").nth(1)).to_be_visible()
     expect(page.locator("#comparison .error")).to_be_hidden()
 
 

@@ -28,8 +28,8 @@ from cst.metrics import psnr
 from cst.protocol import bits_per_patch
 from space.difference import FULL_SCALE, difference_map, ramp
 from space.numbers import Kept, Numbers, table
-from space.reconstruct import layout
-from space.stages import join, open_cst, read_photo, reconstruct, repaint, strips
+from space.reconstruct import lay_out, layout
+from space.stages import Shown, join, open_cst, read_photo, reconstruct, repaint, strips
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"
@@ -406,3 +406,16 @@ def test_a_photo_can_be_stopped_at_many_places(cst: CST, tmp_path: Path):
     steps = list(reconstruct(cst, load_image(PHOTO), tmp_path, lambda *sign: None))
     assert len(steps) > 24 and steps[-1].numbers is not None
     assert sum(step.table is not None for step in steps) > 20  # while it is compared with other formats
+
+
+def broken_midway() -> Iterator[Shown]:
+    yield Shown()
+    raise ValueError("'mine.cst': damaged")
+
+
+def test_a_mistake_midway_leaves_nothing_half_shown():
+    steps = lay_out(broken_midway(), of_photo=False)
+    welcomes = [next(value for value in next(steps) if isinstance(value, gr.Column)) for _ in range(2)]
+    assert [welcome.visible for welcome in welcomes] == [False, True]
+    with pytest.raises(gr.Error, match="damaged"):
+        next(steps)
