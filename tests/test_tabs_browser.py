@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from accessibility import violations
 from playwright.sync_api import Page, expect
 from test_browser import browser, upload, visit  # noqa: F401 (fixtures)
 
@@ -22,6 +23,7 @@ def test_every_tab_is_in_sight_and_opens(visit: Callable[..., Page], width: int,
         tab.click()
         expect(tab).to_have_attribute("aria-selected", "true")
         assert page.evaluate(OVERFLOW) <= 0
+        assert violations(page) == []  # before anything was done; tests/test_every_page.py looks at the results
     expect(page.locator("#story section").first).to_be_visible(timeout=PATIENCE)
     assert page.evaluate(OVERFLOW) <= 0
 
