@@ -21,7 +21,8 @@ from cst.tokens import Tokens
 
 Way = Callable[[bytes, bytes, np.random.Generator], bytes]
 SIZES = ((1, 1), (8, 8), (17, 9), (64, 40), (121, 75))  # (width, height) of the pictures that are broken
-REFUSED, WHOLE = "refused in one line", "whole after all, and read right"
+REFUSED, WHOLE = "refused", "whole"  # in one line; after all, and read right
+MENDED = ", checksum made right"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,9 +34,18 @@ def main(arguments: list[str] | None = None) -> None:
     start = time.perf_counter()
     tokenizer, model = open_model(flags.tokenizer)
     outcomes = fuzz(tokenizer, model, files=flags.files, seed=flags.seed)
-    for (way, outcome), count in sorted(outcomes.items()):
-        print(f"{count:8,}  {way}: {outcome}")
-    print(f"{outcomes.total():8,}  in {time.perf_counter() - start:.0f} seconds; nothing else happened")
+    print(table(outcomes))
+    print(f"{outcomes.total():,} files in {time.perf_counter() - start:.0f} seconds: nothing else happened")
+
+
+def table(outcomes: Counter[tuple[str, str]]) -> str:
+    """How many files were refused in one line, and how many were whole after all and read right, a row a way."""
+    lines = [f"{'':<20}{'':>10}{'':>10}{'with checksum made right':>30}"]
+    lines.append(f"{'':<20}{'refused':>10}{'whole':>10}{'refused':>20}{'whole':>10}")
+    for way in WAYS:
+        counts = [outcomes[way + mended, outcome] for mended in ("", MENDED) for outcome in (REFUSED, WHOLE)]
+        lines.append(f"{way:<20}{counts[0]:>10,}{counts[1]:>10,}{counts[2]:>20,}{counts[3]:>10,}")
+    return "\n".join(lines)
 
 
 def open_model(source: str | None) -> tuple[TokenizerConfig, StaticModel]:
@@ -54,7 +64,7 @@ def fuzz(tokenizer: TokenizerConfig, model: CodeModel, *, files: int, seed: int)
         way = list(WAYS)[rng.integers(len(WAYS))]
         broken = WAYS[way](whole[rng.integers(len(whole))], whole[rng.integers(len(whole))], rng)
         if rng.random() < 0.5:
-            way, broken = f"{way}, checksum made right", mend(broken)
+            way, broken = way + MENDED, mend(broken)
         outcomes[way, attempt(broken, tokenizer, model)] += 1
     return outcomes
 

@@ -58,7 +58,7 @@ def build(models: Models) -> None:
     look, inputs = look_handler(models, statistics), [photo, kind, model]
     settings = {"trigger_mode": "always_last", "show_progress_on": [steps, card], **MODEL_QUEUE}
     run = photo.change(look, inputs, shown, api_name="look", **settings)
-    again = gr.on([kind.input, model.input], look, inputs, shown, api_visibility="private", **settings)
+    again = gr.on([kind.change, model.input], look, inputs, shown, api_visibility="private", **settings)
     photo.change(None, photo, None, js=SHOW_RESULT, api_visibility="private")
     choose = chooser(codebooks, statistics)
     for each in (run, again):

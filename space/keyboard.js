@@ -1,5 +1,5 @@
 () => {
-  // What Gradio leaves to the mouse alone.
+  // What Gradio leaves to the mouse alone. The page works without this, if Gradio ever changes what is said here of it.
 
   // A slider tells that it was moved when the mouse lets go of it; the arrow keys let go too.
   const moving = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
@@ -17,30 +17,37 @@
   }, true);
 
   // The line between two pictures can only be dragged: it becomes a slider, whose keys drag it.
-  const steps = { ArrowLeft: -0.05, ArrowDown: -0.05, ArrowRight: 0.05, ArrowUp: 0.05, Home: -1, End: 1 };
-  const share = (line) => {
-    const all = line.parentElement.getBoundingClientRect(), own = line.getBoundingClientRect();
-    return (own.x + own.width / 2 - all.x) / all.width;
+  const steps = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, Home: -100, End: 100 };
+  const isLine = (element) => element?.dataset?.testid === "slider";
+  const tell = (line, percent) => line.setAttribute("aria-valuenow", Math.round(percent));
+  const middle = ({ x, width }) => x + width / 2;
+  const picture = (line) => {  // from its left edge to its right one: it may be narrower than the box that it lies in
+    const image = line.parentElement.querySelector("img"), box = image.getBoundingClientRect();
+    const width = Math.min(box.width, (box.height * image.naturalWidth) / image.naturalHeight || box.width);
+    return { x: middle(box) - width / 2, y: middle({ x: box.y, width: box.height }), width };
   };
-  const drag = (line, to) => {
-    const all = line.parentElement.getBoundingClientRect(), own = line.getBoundingClientRect();
-    const at = (type, x) => new MouseEvent(type, {
-      bubbles: true, cancelable: true, view: window, clientX: x, clientY: all.y + all.height / 2,
-    });
-    line.dispatchEvent(at("mousedown", own.x + own.width / 2));
-    window.dispatchEvent(at("mousemove", all.x + to * all.width));
-    window.dispatchEvent(at("mouseup", all.x + to * all.width));
+  const look = (line) => {
+    const { x, width } = picture(line);
+    tell(line, (100 * (middle(line.getBoundingClientRect()) - x)) / width);
+  };
+  const drag = (line, percent) => {
+    const { x, y, width } = picture(line);
+    const at = (type, clientX) =>
+      new MouseEvent(type, { bubbles: true, cancelable: true, view: window, clientX, clientY: y });
+    line.dispatchEvent(at("mousedown", middle(line.getBoundingClientRect())));
+    window.dispatchEvent(at("mousemove", x + (percent / 100) * width));
+    window.dispatchEvent(at("mouseup", x + (percent / 100) * width));
     line.focus({ focusVisible: true });
+    tell(line, percent);
   };
-  const tell = (line) => line.setAttribute("aria-valuenow", Math.round(100 * share(line)));
   document.addEventListener("keydown", (event) => {
-    const line = event.target;
-    if (line.dataset?.testid !== "slider" || !(event.key in steps)) return;
+    if (!isLine(event.target) || !(event.key in steps)) return;
     event.preventDefault();
-    drag(line, Math.min(1, Math.max(0, share(line) + steps[event.key])));
-    requestAnimationFrame(() => tell(line));
+    drag(event.target, Math.min(100, Math.max(0, Number(event.target.ariaValueNow) + steps[event.key])));
   });
-  document.addEventListener("focusin", (event) => event.target.dataset?.testid === "slider" && tell(event.target));
+  addEventListener("mouseup", ({ isTrusted }) => {
+    if (isTrusted) document.querySelectorAll('[data-testid="slider"]').forEach((line) => setTimeout(look, 300, line));
+  }, true);
   new MutationObserver(() => {
     for (const line of document.querySelectorAll('[data-testid="slider"][role="none"]')) {
       line.setAttribute("role", "slider");
@@ -48,7 +55,7 @@
       line.setAttribute("aria-valuemin", 0);
       line.setAttribute("aria-valuemax", 100);
       line.tabIndex = 0;
-      tell(line);
+      look(line);
     }
   }).observe(document.body, { childList: true, subtree: true });
 }

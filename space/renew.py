@@ -42,8 +42,8 @@ class Block:
         """The block as it stands in a document, with what the command printed now and the stamp `made`."""
         body = self.body
         if not self.is_picture:
-            fence = "```\n" if body.startswith("```") else ""
-            body = f"{fence}{printed.strip()}\n{fence}\n(`{self.command}`, {made.split(',')[0]})\n"
+            fence, lines = "```\n" if body.startswith("```") else "", printed.strip("\n").rstrip()
+            body = f"{fence}{lines}\n{fence}\n(`{self.command}`, {made.split(',')[0]})\n"
         return f"<!-- made by: {self.command} -->\n{body}<!-- end: {made} -->"
 
 

@@ -18,8 +18,7 @@ from space.load import served
 from space.picker import EXAMPLE_PHOTOS, EXAMPLES
 
 FOLDER = Path("runs/screenshots")
-WIDTHS = (1280, 390)  # pixels
-THEMES = ("light", "dark")
+LOOKS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))  # width in pixels, theme
 HEIGHT = 844  # of the window
 PATIENCE = 180_000  # ms: other work may be running on the machine
 FLAGS = (
@@ -35,7 +34,7 @@ LOAD = """async () => {
 }"""
 
 README = Path(__file__).with_name("pictures")
-CHOSEN = {"reconstruct-1280-light": 1010, "sketch-1280-dark": 1010}  # of the README -> pixels from the top
+CHOSEN = {"reconstruct-1280-light": 1064, "sketch-1280-dark": 1200}  # of the README -> pixels from the top
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,22 +51,19 @@ def main(arguments: list[str] | None = None) -> None:
         print(*illustrate(flags.out, README), sep="\n")
 
 
-def shoot(url: str, folder: Path, widths: Sequence[int] = WIDTHS) -> list[Path]:
-    """Use every tab of the page at `url` and write `{tab}-{width}-{theme}.png` files, light and dark, to `folder`.
+def shoot(url: str, folder: Path, looks: Sequence[tuple[int, str]] = LOOKS) -> list[Path]:
+    """Use every tab of the page at `url` in every look, and write `{tab}-{width}-{theme}.png` files to `folder`.
 
-    Takes about a minute a width on two cores. Raises Playwright's TimeoutError if a result doesn't come.
+    Takes about a minute a look on two cores. Raises Playwright's TimeoutError if a result doesn't come.
     """
     paths = []
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        for width in widths:
+        for width, theme in looks:
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
             page.set_default_timeout(PATIENCE)
-            page.goto(f"{url}/?__theme=light")
-            for name in walk(page):
-                for theme in THEMES:
-                    set_theme(page, theme)
-                    paths.append(save(page, folder, f"{name}-{width}-{theme}"))
+            page.goto(f"{url}/?__theme={theme}")
+            paths += [save(page, folder, f"{name}-{width}-{theme}") for name in walk(page)]
             page.close()
         browser.close()
     return paths
@@ -76,11 +72,6 @@ def shoot(url: str, folder: Path, widths: Sequence[int] = WIDTHS) -> list[Path]:
 def launch(playwright: Playwright) -> Browser:
     """Headless Chromium: the system's, or the one that Playwright has installed."""
     return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
-
-
-def set_theme(page: Page, theme: str) -> None:
-    """Light or dark, as a visitor's browser or `?__theme=` would have it from the start."""
-    page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
 
 
 def save(page: Page, folder: Path, name: str) -> Path:
@@ -155,7 +146,7 @@ def mix(page: Page) -> None:
     mixed = page.locator("#mix-result .picture img").first
     mixed.wait_for()
     before = mixed.get_attribute("src")
-    page.locator("#mix-result").get_by_label("B", exact=True).first.check()
+    page.locator("#mix-result").get_by_label("A", exact=True).last.check()
     page.wait_for_function("before => document.querySelector('#mix-result .picture img').src !== before", arg=before)
 
 

@@ -1,12 +1,12 @@
 """The codebooks on the Look inside tab: a sheet of all codes a level, on which those of the chosen photo light up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import gradio as gr
 import numpy as np
 from gradio.events import Dependency
 
-from cst.protocol import Level
+from cst.codebooks import Codebooks
 from cst.statistics import Statistics
 from space import atlas, stages
 from space.models import MODEL_QUEUE, Models
@@ -17,25 +17,30 @@ choose one, only the codes it uses stay bright. Press a tile to learn more about
 
 def build(models: Models, statistics: Statistics | None, photo: gr.Image, run: Dependency, tab: gr.Tab) -> None:
     """Lay out the section, and connect it: it follows `run`, which reads the photo, and is first drawn with the tab."""
-    sheets, words, codes, told = build_sheets(models.cst("int8").tokenizer.levels)
+    sheets, words, codes, told = build_sheets(models.cst("int8").tokenizer.codebooks, statistics)
     numbers, counted = gr.JSON(label="numbers", visible=False), gr.State()
     quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     lit = [*sheets, *words, numbers, counted]
-    run.success(handler(models, statistics), photo, lit, api_name="atlas", show_progress_on=words[0], **MODEL_QUEUE)
+    lighted = run.success(
+        handler(models, statistics), photo, lit, api_name="atlas", show_progress_on=words[0], **MODEL_QUEUE
+    )
     run.failure(lambda: drawn(models, statistics, None), None, lit, **quiet)
     tab.select(lambda counts: drawn(models, statistics, counts), counted, lit, **quiet)
     for level, (picture, code, line) in enumerate(zip(sheets, codes, told, strict=True)):
         tell = teller(models, statistics, level)
         picture.select(presser(models, level), None, code, **quiet).then(tell, [counted, code], line, **quiet)
         code.input(tell, [counted, code], line, trigger_mode="always_last", **quiet)
+        lighted.then(tell, [counted, code], line, **quiet)
 
 
-def build_sheets(levels: Sequence[Level]) -> tuple[list[gr.Image], list[gr.HTML], list[gr.Number], list[gr.HTML]]:
+def build_sheets(
+    codebooks: Codebooks, statistics: Statistics | None
+) -> tuple[list[gr.Image], list[gr.HTML], list[gr.Number], list[gr.HTML]]:
     """(a sheet a level, its numbers in words, the code that is chosen on it, what is said of that)."""
     gr.HTML("<h2>The codebooks</h2>")
     gr.HTML(f"<p>{CODEBOOKS}</p>", elem_classes="lead")
     sheets, words, codes, told = [], [], [], []
-    for level in levels:
+    for index, level in enumerate(codebooks.levels):
         words.append(gr.HTML(label=f"{level.name} usage"))
         picture = gr.Image(
             label=level.name, show_label=False, format="png", interactive=False, buttons=["download", "fullscreen"],
@@ -43,8 +48,8 @@ def build_sheets(levels: Sequence[Level]) -> tuple[list[gr.Image], list[gr.HTML]
         )  # fmt: skip
         sheets.append(picture)
         with gr.Row(elem_classes="one-code"):
-            codes.append(gr.Number(label=f"{level.name} code", precision=0, min_width=200, scale=0))
-            told.append(gr.HTML(elem_classes="told-line"))
+            codes.append(gr.Number(0, label=f"{level.name} code", precision=0, min_width=200, scale=0))
+            told.append(gr.HTML(atlas.tell(codebooks, index, 0, statistics, None)))
     return sheets, words, codes, told
 
 
