@@ -96,7 +96,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     command.add_argument("--repeats", type=int, default=30, help="timed runs of each (default 30)")
     command.add_argument("--against", action="store_true", help="also time other nearest-neighbor searches")
-    command.add_argument("--memory", action="store_true", help="instead, the peak memory that encoding adds")
+    command.add_argument("--memory", action="store_true", help="instead, the peak memory that each adds")
     return parser.parse_args(arguments)
 
 

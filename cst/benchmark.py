@@ -8,7 +8,7 @@ import importlib.util
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -49,8 +49,7 @@ def measure(flags: argparse.Namespace) -> str:
         raise ValueError(f"sizes {flags.size}, {flags.repeats} repeats; accepted: at least 8 pixels, at least 1 repeat")
     folder = PRETRAINED if flags.tokenizer is None else find_artifact(flags.tokenizer)
     if flags.memory:
-        added = [(side, memory_over_baseline(folder, side)) for side in flags.size]
-        return "\n".join(f"encoding {side}x{side} pixels adds {mib:.0f} MiB at its peak" for side, mib in added)
+        return "\n".join(line for side in flags.size for line in memory(folder, side, flags.target, flags.threads))
     targets = [flags.target]
     if flags.target == "auto":
         targets = ["cpu", "openvino"] if importlib.util.find_spec("openvino") else ["cpu"]
@@ -117,14 +116,27 @@ def compare_searches(codebooks: Codebooks, image: np.ndarray, repeats: int) -> s
     return table(timed(actions, repeats), image.shape[1] * image.shape[2], baseline="this project")
 
 
-def memory_over_baseline(folder: Path, side: int) -> float:
-    """MiB that encoding one side x side picture adds to this process at its peak (Linux)."""
+def memory(folder: Path, side: int, target: str, threads: int | None) -> Iterator[str]:
+    """What encoding one side x side picture adds to this process at its peak, and painting it in either arithmetic."""
     codebooks = Codebooks.load(folder / "codebooks.safetensors")
+    side = side // codebooks.patch * codebooks.patch
     image = pattern(side)[None]
     codebooks.encode(image[..., : codebooks.patch])
+    added = memory_over_baseline(partial(codebooks.encode, image))
+    yield f"encoding {side}x{side} pixels adds {added:.0f} MiB at its peak"
+    tokens = codebooks.encode(image)
+    for precision in ("int8", "float"):
+        net = OnnxTokenizer(folder, target=target, precision=precision, threads=threads)
+        net.decode(tokens[..., :1, :1])
+        added = memory_over_baseline(partial(net.decode, tokens))
+        yield f"painting them, {precision}, adds {added:.0f} MiB, {image.nbytes / 2**20:.0f} of them the picture"
+
+
+def memory_over_baseline(action: Callable[[], object]) -> float:
+    """MiB that an action adds to this process at its peak (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use now
     before = _peak()
-    codebooks.encode(image)
+    action()
     return _peak() - before
 
 

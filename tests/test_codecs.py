@@ -6,7 +6,7 @@ import pytest
 from conftest import make_photo
 from PIL import Image
 
-from cst.codecs import FORMATS, LOWEST, _encode, at_bytes, at_psnr
+from cst.codecs import FORMATS, LOWEST, _encode, at_bytes, at_psnr, trying_at_bytes
 from cst.images import to_float
 from cst.metrics import psnr
 
@@ -37,6 +37,17 @@ def test_where_nothing_fits_the_smallest_file_is_taken_and_its_bytes_told(format
     coded = at_bytes(make_photo(0, 64, 56), format, 10)
     assert coded.quality == LOWEST[format]
     assert coded.bytes > 10
+
+
+def test_the_search_can_be_left_after_every_file(monkeypatch):
+    made = []
+    monkeypatch.setattr("cst.codecs._encode", lambda *given: made.append(given) or _encode(*given))
+    photo = make_photo(0, 64, 56)
+    steps = trying_at_bytes(photo, "WEBP", 1200)
+    for count in range(1, 4):
+        assert next(steps) is None and len(made) == count
+    *_, coded = steps
+    assert coded == at_bytes(photo, "WEBP", 1200) and len(made) <= 16  # two searches of 7 files, 1 to open
 
 
 def test_an_unknown_format_is_refused_and_the_known_ones_named():

@@ -1,5 +1,6 @@
 """`python -m cst`: what it writes, and how it says no."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -160,6 +161,15 @@ def test_benchmark_measures_both_precisions(command):
     assert any("CPUExecutionProvider" in line for line in out)
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone tells the peak")
+def test_benchmark_tells_the_memory_of_encoding_and_painting(command):
+    code, out, _ = command("benchmark", "--size", 68, "--memory", "--target", "cpu")
+    assert code == 0
+    said = [re.sub(r"\d+ MiB", "N MiB", line) for line in out]
+    painted = [f"painting them, {precision}, adds N MiB, 0 of them the picture" for precision in ("int8", "float")]
+    assert said == ["encoding 64x64 pixels adds N MiB at its peak", *painted]
+
+
 def test_benchmark_compares_with_other_searches(command):
     code, out, _ = command("benchmark", "--size", 64, "--repeats", 1, "--against")
     assert code == 0
@@ -297,7 +307,7 @@ def test_a_folder_that_is_no_tokenizer_is_refused(refused, photos, tmp_path):
     ("flags", "said"),
     [
         (["--threads", 0], "0 threads; accepted: at least 1"),
-        (["--beam", 0], "a beam of 0; accepted: at least 1"),
+        (["--beam", 0], "a beam of 0; accepted: a whole number, at least 1"),
         (["--target", "npu"], "needs VitisAI's config file"),
     ],
 )

@@ -25,11 +25,13 @@ from cst.coding import finish
 from cst.container import HEADER, START, checksum
 from cst.images import load_image
 from cst.metrics import psnr
+from cst.pipeline import join, strips
 from cst.protocol import bits_per_patch
 from space.difference import FULL_SCALE, difference_map, ramp
+from space.models import Models
 from space.numbers import Kept, Numbers, table
-from space.reconstruct import lay_out, layout
-from space.stages import Shown, join, open_cst, read_photo, reconstruct, repaint, strips
+from space.reconstruct import handler, lay_out, layout, opener
+from space.stages import Shown, open_cst, read_photo, reconstruct, repaint
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"
@@ -74,8 +76,13 @@ def page(page_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 
 @pytest.fixture(scope="module")
-def cst() -> CST:
-    return CST.from_pretrained()
+def models() -> Models:
+    return Models()
+
+
+@pytest.fixture(scope="module")
+def cst(models: Models) -> CST:
+    return models.cst("int8")
 
 
 @pytest.fixture(scope="module")
@@ -419,3 +426,31 @@ def test_a_mistake_midway_leaves_nothing_half_shown():
     assert [welcome.visible for welcome in welcomes] == [False, True]
     with pytest.raises(gr.Error, match="damaged"):
         next(steps)
+
+
+def test_a_cst_file_can_be_stopped_while_it_is_read_and_painted(cst: CST, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(cst.tokenizer, "most", 1)
+    tokens, told = cst.encode(load_image(PHOTO).resize((512, 512))), []
+    (tmp_path / "a.cst").write_bytes(cst.compress(tokens))
+    reading = open_cst(cst, str(tmp_path / "a.cst"), lambda done, what: told.append((round(done, 2), what)))
+    *steps, shown = repaint(cst, finish(reading), tmp_path, lambda done, what: told.append((done, what)))
+    assert told[:3] == [(share, "Reading the codes") for share in (0.33, 0.67, 1)]
+    assert told[3:] == [(share, "Painting") for share in (0, 0.25, 0.5, 0.75, 1)]
+    assert len(steps) == 5 + 3 and set(steps) == {Shown()} and shown.numbers["grid"] == (3, 64, 64)
+
+
+@pytest.mark.parametrize("kind", ["photo", "cst"])
+def test_a_run_that_is_closed_halfway_leaves_no_file(kind: str, models: Models, cst: CST, tmp_path: Path, monkeypatch):
+    (tmp_path / "a.cst").write_bytes(cst.compress(cst.encode(load_image(PHOTO))))
+    (tmp_path / "made").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "made"))
+    monkeypatch.setattr("space.reconstruct.PAUSE", -1)
+    silent = lambda *sign: None  # noqa: E731
+    run = {
+        "photo": lambda: handler(models)(str(PHOTO), 256, "int8", None, silent),
+        "cst": lambda: opener(models)(str(tmp_path / "a.cst"), "int8", silent),
+    }[kind]()
+    while not any(path.is_file() for path in tmp_path.glob("made/*/*")):
+        next(run)
+    run.close()  # what Gradio does when a visitor leaves or presses Stop
+    assert not list((tmp_path / "made").iterdir())
