@@ -63,7 +63,7 @@ def test_classes_lists_the_kinds(paths, capsys):
 MISTAKES = {
     "class": (["--class", "dasy"], "no class 'dasy'; did you mean daisy?"),
     "count": (["--count", "0"], "0 pictures; accepted: at least 1"),
-    "seed": (["--seed", "-1"], "the seed -1; accepted: 0 or more"),
+    "seed": (["--seed", "-1"], "the seed -1; accepted: a whole number from 0"),
     "temperature": (["--temperature", "0"], "a temperature of 0.0; accepted: above 0"),
     "top-p": (["--top-p", "1.5"], "top-p 1.5; accepted"),
     "top-k": (["--top-k", "1", "2"], "--top-k has 2 values; accepted: 1 for all levels, or 3"),
