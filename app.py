@@ -26,8 +26,10 @@ def main(arguments: list[str] | None = None) -> None:
         check_port(flags.host, flags.port)
     if flags.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError('--mcp needs an extra of Gradio that is not installed: pip install "gradio[mcp]"')
+    from space.memory import give_back_freed_memory
     from space.models import Models, by_kind, default_device
 
+    give_back_freed_memory()
     options = {
         "priors": by_kind(flags.prior), "target": flags.target, "threads": flags.threads,
         "npu_config": flags.npu_config, "device": flags.device or default_device(),

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -120,12 +119,17 @@ def _open_openvino(path: Path, threads: int | None) -> tuple[Network, str]:
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
-    local = threading.local()  # an infer request serves one thread at a time
+    idle: list[openvino.InferRequest] = []  # one serves one thread at a time, and keeps the memory of its last picture
 
     def network(tokens: np.ndarray) -> np.ndarray:
-        if not hasattr(local, "request"):
-            local.request = compiled.create_infer_request()
-        return local.request.infer({"tokens": tokens}, share_outputs=False)[compiled.output(0)]
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        try:
+            return request.infer({"tokens": tokens}, share_outputs=False)[compiled.output(0)]
+        finally:
+            idle.append(request)
 
     return network, f"openvino {openvino.__version__.split('-')[0]} on {core.get_property('CPU', 'FULL_DEVICE_NAME')}"
 

@@ -98,6 +98,17 @@ def test_one_tokenizer_serves_several_threads(target, artifact):
     assert all(np.array_equal(found, tokenizer.encode(picture)) for found, picture in zip(codes, alone, strict=True))
 
 
+def test_openvino_takes_no_more_memory_the_more_threads_have_asked(artifact, monkeypatch):
+    compiled = pytest.importorskip("openvino").CompiledModel
+    create, made = compiled.create_infer_request, []
+    monkeypatch.setattr(compiled, "create_infer_request", lambda model: made.append(model) or create(model))
+    tokenizer = OnnxTokenizer(artifact, target="openvino")
+    for seed in range(4):
+        with ThreadPoolExecutor(1) as one:
+            one.submit(tokenizer.decode, make_tokens(seed)).result()
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize("target", ["cpu", "openvino"])
 def test_a_result_is_not_overwritten_by_the_next(target, artifact):
     if target == "openvino":

@@ -1,0 +1,63 @@
+"""What the serving process frees goes back to the system, whichever thread freed it."""
+
+import ctypes
+import sys
+
+import pytest
+
+import app
+from space.memory import give_back_freed_memory
+
+CODE = """
+import re, sys, threading
+import numpy as np
+from space.memory import give_back_freed_memory
+
+def resident():  # MiB
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+def visit():
+    together.wait()
+    for _ in range(4):
+        arrays = [np.ones(2**19) for _ in range(8)]  # 4 MiB each
+        kept.append(np.ones(1000))  # something small that outlives them
+
+kept, together = [], threading.Barrier(8)
+if sys.argv[1] == "give back":
+    print(give_back_freed_memory())
+before = resident()
+threads = [threading.Thread(target=visit) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(resident() - before)
+"""
+HAS_MALLOPT = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt")
+
+
+@pytest.mark.skipif(not HAS_MALLOPT, reason="another malloc than glibc's")
+def test_what_many_threads_have_freed_is_given_back(run_python):
+    told, kept = run_python("-c", CODE, "give back").stdout.split()
+    assert told == "True"
+    assert float(kept) < 16
+    (by_itself,) = run_python("-c", CODE, "keep").stdout.split()
+    assert float(by_itself) > 64, "glibc has become better at this: is space/memory.py still needed?"
+
+
+def test_another_system_is_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert give_back_freed_memory() is False
+
+
+def test_the_app_sees_to_it_before_it_loads_a_model(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def ask() -> bool:
+        raise Asked
+
+    monkeypatch.setattr("space.memory.give_back_freed_memory", ask)
+    monkeypatch.setattr("space.models.Models", lambda *given, **options: pytest.fail("a model came first"))
+    with pytest.raises(Asked):
+        app.main(["--selfcheck"])
