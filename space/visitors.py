@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 from gradio_client import Client, handle_file
 from gradio_client.client import Job
-from gradio_client.utils import Status
+from gradio_client.utils import Status, is_file_obj_with_meta, traverse
 
 from cst.images import fit_within, load_image
 from space.picker import EXAMPLE_PHOTOS, EXAMPLES
@@ -120,7 +120,7 @@ class Visitor:
         watch.begun = watch.came
         try:
             return Client(
-                self.url, verbose=False, analytics_enabled=False, download_files=str(self.folder / "results"),
+                self.url, verbose=False, analytics_enabled=False, download_files=False,
                 httpx_kwargs={"timeout": self.config.patience},
             )  # fmt: skip
         except Exception as error:
@@ -143,7 +143,7 @@ class Visitor:
         side, detail = self.chance.choice(SIDES), self.chance.choice(DETAILS)
         photo = self.folder / f"{self.chance.choice(list(EXAMPLE_PHOTOS))}-{side}.jpg"
         job = client.submit(handle_file(photo), detail, "int8", api_name="/reconstruct")
-        size = watch.see(job)[NUMBERS["reconstruct"]]["size"]
+        size = self.look(watch.see(job))[NUMBERS["reconstruct"]]["size"]
         if max(size) != min(side, detail):
             raise ValueError(f"a picture of {size} pixels came back for {detail} of {side}: another visitor's?")
 
@@ -151,7 +151,7 @@ class Visitor:
         """Draw one to four pictures and wait for them."""
         seed = self.chance.randrange(10**6)
         job = client.submit(count=self.chance.choice((1, 2, 4)), seed=seed, api_name="/sample")
-        found = watch.see(job)[NUMBERS["sample"]]["seed"]
+        found = self.look(watch.see(job))[NUMBERS["sample"]]["seed"]
         if found != seed:
             raise ValueError(f"pictures of seed {found} came back for {seed}: another visitor's?")
 
@@ -161,7 +161,16 @@ class Visitor:
         watch.see(job, until=lambda: bool(job.outputs()))
         client.predict(api_name="/stop")
         watch.begun = time.monotonic()
-        watch.see(job)
+        self.look(watch.see(job))
+
+    def look(self, found: tuple) -> tuple:
+        """Load the pictures and files of an answer, as a browser does. Returns the answer."""
+        files: list[str] = []
+        traverse(found, lambda file: files.append(file["url"]), is_file_obj_with_meta)
+        with httpx.Client(timeout=self.config.patience) as browser:
+            for file in dict.fromkeys(files):
+                browser.get(file).raise_for_status()
+        return found
 
     def cancel(self, client: Client, watch: "Watch") -> None:
         """Ask for eight pictures, and take it back soon, in the queue or out of it."""
