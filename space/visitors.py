@@ -159,8 +159,8 @@ class Visitor:
         """Draw eight pictures, and press Stop when they begin to grow."""
         job = client.submit(count=8, seed=self.chance.randrange(10**6), api_name="/sample")
         watch.see(job, until=lambda: bool(job.outputs()))
-        client.predict(api_name="/stop")
         watch.begun = time.monotonic()
+        client.predict(api_name="/stop")
         self.look(watch.see(job))
 
     def look(self, found: tuple) -> tuple:
