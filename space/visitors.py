@@ -143,7 +143,7 @@ class Visitor:
         side, detail = self.chance.choice(SIDES), self.chance.choice(DETAILS)
         photo = self.folder / f"{self.chance.choice(list(EXAMPLE_PHOTOS))}-{side}.jpg"
         job = client.submit(handle_file(photo), detail, "int8", api_name="/reconstruct")
-        size = self.look(watch.see(job))[NUMBERS["reconstruct"]]["size"]
+        size = self.fetch(watch.see(job))[NUMBERS["reconstruct"]]["size"]
         if max(size) != min(side, detail):
             raise ValueError(f"a picture of {size} pixels came back for {detail} of {side}: another visitor's?")
 
@@ -151,7 +151,7 @@ class Visitor:
         """Draw one to four pictures and wait for them."""
         seed = self.chance.randrange(10**6)
         job = client.submit(count=self.chance.choice((1, 2, 4)), seed=seed, api_name="/sample")
-        found = self.look(watch.see(job))[NUMBERS["sample"]]["seed"]
+        found = self.fetch(watch.see(job))[NUMBERS["sample"]]["seed"]
         if found != seed:
             raise ValueError(f"pictures of seed {found} came back for {seed}: another visitor's?")
 
@@ -161,10 +161,10 @@ class Visitor:
         watch.see(job, until=lambda: bool(job.outputs()))
         watch.begun = time.monotonic()
         client.predict(api_name="/stop")
-        self.look(watch.see(job))
+        self.fetch(watch.see(job))
 
-    def look(self, found: tuple) -> tuple:
-        """Load the pictures and files of an answer, as a browser does. Returns the answer."""
+    def fetch(self, found: tuple) -> tuple:
+        """Load the pictures and files of an answer, as a browser does. Returns the answer; raises httpx.HTTPError."""
         files: list[str] = []
         traverse(found, lambda file: files.append(file["url"]), is_file_obj_with_meta)
         with httpx.Client(timeout=self.config.patience) as browser:

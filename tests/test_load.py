@@ -17,8 +17,9 @@ from cst.command import run
 from space.easel import Running
 from space.load import LoadConfig, listener, main
 from space.models import Models
+from space.picker import EXAMPLE_PHOTOS, EXAMPLES
 from space.sample import handler
-from space.visitors import ACTS, Record, Request
+from space.visitors import ACTS, Record, Request, Visitor
 from space.wish import ANY
 
 MANY = {"count": 8, "seed": 1}
@@ -137,6 +138,19 @@ def test_load_drives_a_page_and_reports_every_request(
     assert report["largest_place_told"] >= 1
     assert report["memory_over_time"][-1][1] > 100
     assert "8 requests by 3 visitors" in said and "0 failed, 0 lost" in said
+
+
+def test_a_file_of_an_answer_that_is_not_there_is_a_failure(page_url: str, tmp_path: Path):
+    visitor = Visitor(page_url, LoadConfig(), 0, Record(1), tmp_path)
+    address = f"{page_url}/gradio_api/file="
+    there, gone = (
+        {"path": "photo.jpg", "url": address + path, "meta": {"_type": "gradio.FileData"}}
+        for path in (str(EXAMPLES / EXAMPLE_PHOTOS["cat"]), "gone.jpg")
+    )
+    answer = (None, [there, there], {"size": [8, 8]})
+    assert visitor.fetch(answer) is answer
+    with pytest.raises(httpx.HTTPStatusError):
+        visitor.fetch((*answer, gone))
 
 
 def test_the_listener_of_a_port_is_the_process_of_the_page(page_url: str):

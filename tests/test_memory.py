@@ -36,7 +36,7 @@ while resident() - before > 16 and time.monotonic() < patience:
     time.sleep(0.05)
 print(resident() - before)
 """
-IS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt")
+IS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 
 
 @pytest.mark.skipif(not IS_GLIBC, reason="another malloc than glibc's")
