@@ -12,18 +12,41 @@ VERSION = 1
 PRETRAINED = Path(__file__).parent / "pretrained"  # a folder a prior: gpt, pixelcnn
 
 
+# The GPT's maps, coarse to fine: colors of ever smaller cells, then the three levels of every patch.
+CELLS = {"color_eighth": 8, "color_quarter": 4, "color_half": 2}  # patches on each side of a cell
+COARSE = tuple(CELLS)
+LAYOUT = COARSE[:2]  # the maps that are written as one sequence
+LEVEL_OF = {**dict.fromkeys(COARSE, 0), "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
+# What each finer map is written in view of, and how many times finer its own grid is.
+CONTEXTS: dict[str, tuple[tuple[str, int], ...]] = {
+    "color_half": (("color_quarter", 2), ("color_eighth", 4)),
+    "color": (("color_half", 2), ("color_quarter", 4)),
+    "shape": (("color", 1), ("color_half", 2), ("color_quarter", 4)),
+    "texture": (("shape", 1), ("color", 1), ("color_half", 2), ("color_quarter", 4)),
+}
+PARTS = ("layout", *CONTEXTS)
+
+
 @dataclass(frozen=True)
 class GPTConfig:
-    """Sizes of the GPT: a transformer a level, `layers[i]` deep."""
+    """Sizes of the GPT: a transformer for the two coarsest color maps, and one for each finer map.
+
+    layout_layers: of the network for the coarsest maps. detail_layers: of those for the maps of `CONTEXTS`.
+    """
 
     width: int = 256
     hidden: int = 704  # of the gated feed-forward layers
-    heads: int = 4
-    layers: tuple[int, ...] = (8, 4, 4)
-    embedding: int = 64  # of one token in the stem's windows
-    window: int = 7  # side of the window on the level being written, up and left
-    context: int = 5  # side of the windows on the levels below it
-    dropout: float = 0.1
+    heads: int = 2
+    layout_layers: int = 8
+    detail_layers: tuple[int, ...] = (4, 3, 3, 3)
+    embedding: int = 64  # of one token in the windows
+    window: int = 7  # side of the window on the map being written, up and left; also of its attention
+    context: int = 5  # side of the windows on coarser maps and levels
+    dropout: float = 0.2
+
+    def layers_of(self, part: str) -> int:
+        """How deep a part is."""
+        return dict(zip(PARTS, (self.layout_layers, *self.detail_layers), strict=True))[part]
 
 
 @dataclass(frozen=True)
@@ -40,11 +63,13 @@ class PixelCNNConfig:
 ModelConfig = GPTConfig | PixelCNNConfig
 KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
 PRESETS: dict[str, ModelConfig] = {
-    "tiny": GPTConfig(width=64, hidden=128, heads=2, layers=(2, 1, 1), embedding=32, window=5, context=3, dropout=0.0),
-    "small": GPTConfig(),  # 19 million parameters with 2048 shapes and 8192 textures
-    "base": GPTConfig(width=384, hidden=1024, heads=6),  # 37 million
-    "large": GPTConfig(width=768, hidden=2048, heads=12, layers=(10, 5, 5)),  # 158 million
-    "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3),
+    "tiny": GPTConfig(
+        width=32, hidden=64, layout_layers=1, detail_layers=(1, 1, 1, 1), embedding=16, window=5, context=3, dropout=0.1
+    ),
+    "small": GPTConfig(),
+    "base": GPTConfig(width=384, hidden=1024, heads=3),
+    "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 5, 5, 5)),
+    "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3, dropout=0.0),
     "pixelcnn": PixelCNNConfig(),
     "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),
 }
@@ -52,13 +77,12 @@ PRESETS: dict[str, ModelConfig] = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a prior is trained; `batch` pictures a step, shared among the processes."""
+    """How a PixelCNN is trained; `batch` pictures a step, shared among the processes."""
 
-    preset: str = "small"
+    preset: str = "pixelcnn"
     size: int = 128  # side of a picture, pixels
     steps: int = 2600
     batch: int = 24
-    detail_share: float = 0.33  # share of a batch whose levels after the first are learned too (GPT): color wants most
     beam: int = 1  # shapes tried in encoding; greedy tokens are the most predictable
     least: float = 0.6  # a crop's side at least, of the photo's shorter side
     label_dropout: float = 0.1  # share of the pictures shown without their class
@@ -70,14 +94,57 @@ class TrainConfig:
     ema: float = 0.998
     precision: str = "auto"  # auto, bf16 or no
     validate_every: int = 250  # steps
-    patience: int = 4  # validations without a gain, after which a level is left as it was best
+    patience: int = 4  # validations without a gain, after which training stops
     checkpoint_minutes: float = 4.0
     seed: int = 0
 
 
 TRAIN_SMOKE = TrainConfig(
-    preset="tiny", size=64, steps=20, batch=4, warmup=5, validate_every=10, learning_rate=3e-3, ema=0.9
+    preset="pixelcnn-tiny", size=64, steps=20, batch=4, warmup=5, validate_every=10, learning_rate=3e-3, ema=0.9
 )
+
+
+@dataclass(frozen=True)
+class GPTTrainConfig:
+    """How one part of a GPT is trained; `batch` pictures a step on each process."""
+
+    size: int = 256  # side of a picture, pixels
+    steps: int = 1000
+    batch: int = 8
+    least: float = 0.5  # a crop's side at least, of the photo's shorter side
+    tint: float = 0.05  # how much lighter or darker each color channel of a picture may become
+    label_dropout: float = 0.1  # share of the pictures shown without their class
+    noise: float = 0.2  # largest share of coarser codes replaced by near ones, in half of the pictures; told
+    learning_rate: float = 3e-3  # of embeddings, heads and scalars, by AdamW
+    matrix_rate: float = 4e-3  # of the matrices, by Muon
+    weight_decay: float = 1.0
+    warmup: int = 50  # steps
+    decay_share: float = 0.4  # of the steps, at the end, over which the rates fall linearly to zero
+    clip: float = 1.0  # largest norm of the gradient
+    ema: float = 0.998
+    scored: float = 1.0  # share of the tokens that the loss is computed for
+    precision: str = "auto"  # auto, bf16 or no
+    compile: bool = False  # by torch.compile: 1.36x the steps on two cores, after a minute; needs a C++ compiler
+    validate_on: int = 128  # held-out photos
+    validate_every: int = 200  # steps
+    checkpoint_minutes: float = 3.0
+    seed: int = 0
+
+
+# What differs between the parts of a GPT: about 20 minutes each on two cores.
+GPT_PARTS: dict[str, GPTTrainConfig] = {
+    "layout": GPTTrainConfig(steps=1100, batch=64),
+    "color_half": GPTTrainConfig(steps=900, batch=32),
+    "color": GPTTrainConfig(steps=700, batch=8, least=0.75),
+    "shape": GPTTrainConfig(steps=1000, batch=8, least=0.75),
+    "texture": GPTTrainConfig(steps=900, batch=8, least=0.75, scored=0.5),
+}
+
+
+def smoke_part(name: str) -> GPTTrainConfig:
+    """A run of a few seconds."""
+    scored = GPT_PARTS[name].scored
+    return GPTTrainConfig(size=64, steps=6, batch=2, warmup=2, validate_every=3, ema=0.9, scored=scored)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,33 @@
+"""The pyramid of color maps: a mean of colors is a color again, so one codebook serves every scale."""
+
+import numpy as np
+
+from prior.config import CELLS, COARSE
+
+
+def coarse_maps(
+    codes: np.ndarray, known: np.ndarray, centroids: np.ndarray, sketch: np.ndarray | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The coarse color maps of pictures of which some colors are known, and where these maps are known.
+
+    codes: (B, h, w) int color codes, of which those where `known`, bool, count. centroids: (V, 3) float32. sketch:
+    (h / 2, w / 2) int codes for the finest coarse map, -1 where there is none. A coarse color is the centroid nearest
+    to the mean of the colors it covers, and known where all of them are. Returns int32 and bool (B, h / cell, w / cell)
+    by name.
+    """
+    h, w = codes.shape[1:]
+    colors, there = centroids[codes], known
+    maps, fixed = {}, {}
+    for name in reversed(COARSE):
+        rows, columns = h // CELLS[name], w // CELLS[name]
+        cells = colors.reshape(len(colors), rows, colors.shape[1] // rows, columns, -1, 3)
+        colors = cells.mean((2, 4))
+        there = there.reshape(cells.shape[:-1]).all((2, 4))
+        if sketch is not None and name == COARSE[-1]:
+            colors = np.where(sketch[..., None] >= 0, centroids[sketch], colors)
+            there = there | (sketch >= 0)
+        scores = colors.reshape(-1, 3) @ centroids.T - (centroids**2).sum(1) / 2
+        maps[name] = scores.argmax(1).astype(np.int32).reshape(there.shape)
+        fixed[name] = there
+    order = list(reversed(maps))
+    return {name: maps[name] for name in order}, {name: fixed[name] for name in order}
