@@ -51,12 +51,7 @@ class Crops:
 
     def _crop(self, seed: np.random.SeedSequence) -> tuple[np.ndarray, int]:
         rng = np.random.default_rng(seed)
-        for _ in range(100):
-            index = int(rng.integers(len(self.photos)))
-            if (photo := self.photos[index]) is not None:
-                break
-        else:
-            raise ValueError("100 photos in a row could not be read; check the --images")
+        index, photo = self._photo(rng)
         side = self._side(rng, photo)
         top, left = (int(rng.integers(length - side + 1)) for length in photo.shape[:2])
         crop = photo[top : top + side, left : left + side]
@@ -65,3 +60,10 @@ class Crops:
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
         return crop.transpose(2, 0, 1), index
+
+    def _photo(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+        for _ in range(100):
+            index = int(rng.integers(len(self.photos)))
+            if (photo := self.photos[index]) is not None:
+                return index, photo
+        raise ValueError("100 photos in a row could not be read; check the --images")

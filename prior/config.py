@@ -14,16 +14,21 @@ PRETRAINED = Path(__file__).parent / "pretrained"  # a folder a prior: gpt, pixe
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Sizes of the GPT: a transformer a level, `layers[i]` deep."""
+    """Sizes of the GPT: a transformer for the coarse color maps, and one for each finer map.
+
+    layout_layers: of the network for the 4x4 and 8x8 color maps. detail_layers: of those for 16x16 colors, 32x32
+    colors, shapes and textures.
+    """
 
     width: int = 256
     hidden: int = 704  # of the gated feed-forward layers
-    heads: int = 4
-    layers: tuple[int, ...] = (8, 4, 4)
-    embedding: int = 64  # of one token in the stem's windows
-    window: int = 7  # side of the window on the level being written, up and left
-    context: int = 5  # side of the windows on the levels below it
-    dropout: float = 0.1
+    heads: int = 2
+    layout_layers: int = 8
+    detail_layers: tuple[int, ...] = (4, 3, 3, 3)
+    embedding: int = 64  # of one token in the windows
+    window: int = 7  # side of the window on the map being written, up and left; also of its attention
+    context: int = 5  # side of the windows on coarser maps and levels
+    dropout: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,19 @@ class PixelCNNConfig:
 ModelConfig = GPTConfig | PixelCNNConfig
 KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
 PRESETS: dict[str, ModelConfig] = {
-    "tiny": GPTConfig(width=64, hidden=128, heads=2, layers=(2, 1, 1), embedding=32, window=5, context=3, dropout=0.0),
-    "small": GPTConfig(),  # 19 million parameters with 2048 shapes and 8192 textures
-    "base": GPTConfig(width=384, hidden=1024, heads=6),  # 37 million
-    "large": GPTConfig(width=768, hidden=2048, heads=12, layers=(10, 5, 5)),  # 158 million
+    "tiny": GPTConfig(
+        width=32,
+        hidden=64,
+        layout_layers=1,
+        detail_layers=(1, 1, 1, 1),
+        embedding=16,
+        window=5,
+        context=3,
+        dropout=0.0,
+    ),
+    "small": GPTConfig(),
+    "base": GPTConfig(width=384, hidden=1024, heads=3),
+    "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 5, 5, 5)),
     "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3),
     "pixelcnn": PixelCNNConfig(),
     "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),
@@ -78,6 +92,39 @@ class TrainConfig:
 TRAIN_SMOKE = TrainConfig(
     preset="tiny", size=64, steps=20, batch=4, warmup=5, validate_every=10, learning_rate=3e-3, ema=0.9
 )
+
+
+@dataclass(frozen=True)
+class GPTTrainConfig:
+    """How one part of a GPT is trained; `batch` pictures a step on each process."""
+
+    steps: int = 1000
+    batch: int = 8
+    least: float = 0.5  # a crop's side at least, of the photo's shorter side
+    label_dropout: float = 0.1  # share of the pictures shown without their class
+    noise: float = 0.2  # largest share of coarser codes replaced by near ones, in half of the pictures; told
+    learning_rate: float = 3e-3  # of embeddings, heads and scalars, by AdamW
+    matrix_rate: float = 4e-3  # of the matrices, by Muon
+    weight_decay: float = 1.0
+    warmup: int = 50  # steps
+    decay_share: float = 0.4  # of the steps, at the end, over which the rates fall linearly to zero
+    clip: float = 1.0  # largest norm of the gradient
+    ema: float = 0.998
+    scored: float = 1.0  # share of the tokens that the loss is computed for
+    precision: str = "auto"  # auto, bf16 or no
+    validate_every: int = 200  # steps
+    checkpoint_minutes: float = 3.0
+    seed: int = 0
+
+
+# What differs between the parts of a GPT: about 20 minutes each on two cores.
+GPT_PARTS: dict[str, GPTTrainConfig] = {
+    "layout": GPTTrainConfig(steps=1100, batch=64),
+    "color16": GPTTrainConfig(steps=900, batch=32),
+    "color": GPTTrainConfig(steps=700, batch=8, least=0.75),
+    "shape": GPTTrainConfig(steps=1000, batch=8, least=0.75),
+    "texture": GPTTrainConfig(steps=900, batch=8, least=0.75, scored=0.5),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

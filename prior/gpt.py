@@ -1,4 +1,9 @@
-"""The GPT prior: one causal transformer a level, each seeing the levels before it, in raster order."""
+"""The GPT prior: causal transformers that write a pyramid of color maps, then shapes, then textures.
+
+Two kinds of network share one block. `Layout` writes the coarse color maps (4x4, 8x8, 16x16) as one sequence with full
+attention. `Detail` writes one level of the fine grid (32x32 colors, shapes or textures) with attention to a local
+window, so that it fits any grid.
+"""
 
 from collections.abc import Sequence
 
@@ -6,189 +11,302 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaModel
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
 from cst.protocol import Level
 from prior.config import GPTConfig
 from prior.embedding import features
 from prior.window import Window
 
+LAYOUT_SIDES = (4, 8)  # of the color maps that `Layout` writes
+TRAINING_SQUARE = 16  # patches; attention is computed in squares of this side in training
+TOLD = 11  # numbers that tell the networks how a training picture was augmented; all zero for none
+LEVEL_OF = {"color4": 0, "color8": 0, "color16": 0, "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
+# What each fine map is written in view of, and how many times finer its own grid is.
+CONTEXTS = {
+    "color16": (("color8", 2), ("color4", 4)),
+    "color": (("color16", 2), ("color8", 4)),
+    "shape": (("color", 1), ("color16", 2), ("color8", 4)),
+    "texture": (("shape", 1), ("color", 1), ("color16", 2), ("color8", 4)),
+}
 
-class GridRotary(nn.Module):
-    """Rotary position embedding in two dimensions: half of the frequencies turn with the row, half with the column.
 
-    Su et al., 2021 (RoFormer), applied by axis. Stands in for the backbone's own, which knows one dimension.
+class Linear(nn.Linear):
+    """A matrix product without bias in the dtype of its input; the weights stay float32."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+def norm(x: Tensor) -> Tensor:
+    """RMS normalization of the last axis (Zhang and Sennrich, 2019), without a learned scale."""
+    return F.rms_norm(x, x.shape[-1:])
+
+
+def rotary_angles(rows: Tensor, columns: Tensor, head_dim: int, base: float = 100.0) -> Tensor:
+    """(T,) float coordinates -> (T, head_dim / 2) angles: half of the frequencies follow the row, half the column.
+
+    Rotary position embedding (Su et al., 2021), applied by axis.
     """
+    frequencies = base ** -(torch.arange(head_dim // 4) / (head_dim // 4))
+    return torch.cat([rows[:, None] * frequencies, columns[:, None] * frequencies], 1)
 
-    def __init__(self, head_dim: int, columns: int, base: float = 100.0):
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (i, i + d / 2) of (..., d) by angles given as (..., d / 2) cos and sin."""
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+class Dropout(nn.Module):
+    """Dropout with a probability rounded to 1/256; its random numbers are bytes, which are cheap to draw on a CPU."""
+
+    def __init__(self, probability: float):
         super().__init__()
-        self.columns = columns
-        quarter = head_dim // 4
-        speeds = base ** -(torch.arange(quarter) / quarter)
-        by_row, by_column = torch.cat([speeds, 0 * speeds]), torch.cat([0 * speeds, speeds])
-        self.register_buffer("speeds", torch.stack([by_row, by_column]), persistent=False)  # (2, head_dim / 2)
+        self.dropped = round(probability * 256)
 
-    def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states and (1, T) positions in raster order -> cos and sin, each (1, T, head_dim)."""
-        place = torch.stack([position_ids // self.columns, position_ids % self.columns], -1)  # (1, T, 2)
-        angles = (place[..., None] * self.speeds).sum(-2)  # no matrix product: autocast would round it to bfloat16
-        angles = torch.cat([angles, angles], -1)  # (1, T, head_dim)
-        return angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.dropped:
+            return x
+        words = torch.randint(-(2**63), 2**63 - 1, ((x.numel() + 7) // 8,), device=x.device)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * kept * (256 / (256 - self.dropped))
+
+
+class Block(nn.Module):
+    """A transformer block: attention with normalized queries and keys, then a gated feed-forward layer (SwiGLU)."""
+
+    def __init__(self, width: int, hidden: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, Dropout(dropout)
+        self.qkv, self.out = Linear(width, 3 * width), Linear(width, width)
+        self.gate_up, self.down = Linear(width, 2 * hidden), Linear(hidden, width)
+        self.mix = nn.Parameter(torch.tensor([1.0, 0.0]))  # of the stream and of the first layer's input
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.down.weight)
+
+    def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, D) -> queries, keys and values, each (B, heads, T, d)."""
+        q, k, v = self.qkv(norm(x)).unflatten(-1, (3 * self.heads, -1)).transpose(-2, -3).chunk(3, -3)
+        return rotate(norm(q), cos, sin), rotate(norm(k), cos, sin), v
+
+    def merge(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what was attended to, (B, heads, T, d), to the stream, then the feed-forward layer: (B, T, D)."""
+        x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2)))
+        gate, up = self.gate_up(norm(x)).chunk(2, -1)
+        return x + self.dropout(self.down(F.silu(gate) * up))
+
+    def forward(self, x: Tensor, first: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """Attention over whole sequences: (B, T, D) -> (B, T, D). `mask`: (T, T), 0 where allowed, else -inf."""
+        x = self.blend(x, first)
+        q, k, v = self.project(x, cos, sin)
+        # Written out: on a CPU the fused kernel takes twice as long for sequences this short.
+        scores = q @ (k.transpose(-1, -2) * k.shape[-1] ** -0.5) + mask  # (B, heads, T, T)
+        return self.merge(x, scores.softmax(-1) @ v)
+
+    def step(
+        self, x: Tensor, first: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, absent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`forward` for one more token of n sequences: (n, 1, D) -> the same, and its key and value (n, heads, d).
+
+        keys, values: (n, heads, P, d) of earlier tokens, of which those where `absent`, (n or 1, 1, 1, P), don't count.
+        """
+        x = self.blend(x, first)
+        q, k, v = self.project(x, cos, sin)
+        past = (q @ keys.transpose(-1, -2)).masked_fill(absent, -torch.inf)  # (n, heads, 1, P)
+        scores = torch.cat([past, (q * k).sum(-1, keepdim=True)], -1) * k.shape[-1] ** -0.5
+        weights = scores.softmax(-1)
+        return self.merge(x, weights[..., :-1] @ values + weights[..., -1:] * v), k[:, :, 0], v[:, :, 0]
+
+    def blend(self, x: Tensor, first: Tensor) -> Tensor:
+        """The stream, with a learned share of the first block's input."""
+        return self.mix[0].to(x.dtype) * x + self.mix[1].to(x.dtype) * first
 
 
 class Stem(nn.Module):
-    """What is already known around the token to be written, as one vector.
+    """What is known around a token, as one vector.
 
-    The window of the token's own level reaches up and left (7x7, type A: van den Oord et al., 2016, section 3.1), the
-    windows of the levels below it all around. Raster-order attention is slow to find the second dimension: this hands
-    it over.
+    The window of the token's own map reaches up and left (type A: van den Oord et al., 2016, section 3.1). The windows
+    of coarser maps, and of coarser levels on the same grid, lie all around.
+
+    contexts: for each of them (table, factor): the index of its embedding table in `sizes`, and how many times finer
+    the token's own grid is. sizes: codes of each table; the last table is that of the token's own level.
     """
 
-    def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
+    def __init__(self, config: GPTConfig, sizes: Sequence[int], contexts: Sequence[tuple[int, int]], classes: int):
         super().__init__()
-        self.windows = [Window(config.context, causal=False) for _ in levels[:-1]]
-        self.windows.append(Window(config.window, causal=True))
-        self.tables = nn.ModuleList(nn.Embedding(level.size + 1, config.embedding) for level in levels)
-        places = sum(len(window) for window in self.windows)
-        self.mix = nn.Linear(places * config.embedding, config.width, bias=False)
-        self.row, self.column = nn.Embedding(grid[0], config.width), nn.Embedding(grid[1], config.width)
-        self.label = nn.Embedding(classes + 1, config.width)  # the last: no class
-        self.dropout = nn.Dropout(config.dropout)
+        self.contexts = tuple(contexts)
+        self.window, self.context = Window(config.window, causal=True), Window(config.context, causal=False)
+        self.tables = nn.ModuleList(nn.Embedding(size + 1, config.embedding) for size in sizes)  # last: outside
+        self.own = Linear(len(self.window) * config.embedding, config.width)
+        self.around = nn.ModuleList(Linear(len(self.context) * config.embedding, config.width) for _ in contexts)
+        self.child = nn.Embedding(16, config.width)  # place within the 4x4 block of a map four times coarser
+        self.label = nn.Embedding(classes + 1, config.width)  # last: no class
+        self.told = Linear(TOLD, config.width)
+        self.dropout = Dropout(config.dropout)
+        for table in (self.child, self.label):
+            nn.init.normal_(table.weight, std=0.02)
+        nn.init.zeros_(self.told.weight)
 
-    def forward(self, tokens: Tensor, label: Tensor) -> Tensor:
-        """(B, levels, h, w) int64, (B,) int64 -> (B, N, D): position i sees only tokens of its level before i."""
-        around = []
-        for index, (table, window) in enumerate(zip(self.tables, self.windows, strict=True)):
-            border = F.pad(tokens[:, index], [window.reach] * 4, value=table.num_embeddings - 1)
-            embedded = table(border)
-            around += window.shifts(embedded)
-        place = self.row.weight[:, None] + self.column.weight  # (h, w, D)
-        return self.combine(around, place, label[:, None, None]).flatten(1, 2)
+    def look(self, table: nn.Embedding, tokens: Tensor, window: Window, mix: Linear, dtype: torch.dtype) -> Tensor:
+        """(B, h, w) tokens -> (B, h, w, D): the embeddings in the window of each place, mixed."""
+        border = F.pad(tokens, [window.reach] * 4, value=table.num_embeddings - 1)
+        return mix(torch.cat(list(window.shifts(table(border).to(dtype))), -1))
 
-    def step(self, near: Sequence[Tensor], position: Tensor, label: Tensor) -> Tensor:
-        """`forward` at one position: for each level (B, places) int64 tokens of its window, (), (B,) -> (B, D)."""
-        around = [table(tokens).flatten(1) for table, tokens in zip(self.tables, near, strict=True)]
-        columns = self.column.num_embeddings
-        return self.combine(around, self.row(position // columns) + self.column(position % columns), label)
+    def forward(
+        self, tokens: Tensor, around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """(B, h, w) tokens, a map for each context, (B,) classes, (B, TOLD) augmentations -> (B, h, w, D)."""
+        h, w = tokens.shape[1:]
+        x = self.look(self.tables[-1], tokens, self.window, self.own, dtype)
+        for (table, factor), mix, coarse in zip(self.contexts, self.around, around, strict=True):
+            seen = self.look(self.tables[table], coarse, self.context, mix, dtype)
+            x = x + seen.repeat_interleave(factor, 1).repeat_interleave(factor, 2) if factor > 1 else x + seen
+        child = (torch.arange(h) % 4)[:, None] * 4 + torch.arange(w) % 4
+        x = x + self.child(child.to(tokens.device)).to(dtype)
+        condition = self.label(label).to(dtype) + self.told(told.to(dtype))
+        return self.dropout(x + condition[:, None, None])
 
-    def combine(self, around: Sequence[Tensor], place: Tensor, label: Tensor) -> Tensor:
-        """Embeddings (..., E) of what is around, of the place (..., D), and classes (...) -> (..., D)."""
-        return self.dropout(self.mix(torch.cat(list(around), -1)) + place + self.label(label))
+    def step(self, near: Sequence[Tensor], child: Tensor, label: Tensor) -> Tensor:
+        """`forward` at n places, unaugmented: (n, places) tokens of the own window and of each context -> (n, D)."""
+        x = self.own(self.tables[-1](near[0]).flatten(1))
+        for (table, _), mix, codes in zip(self.contexts, self.around, near[1:], strict=True):
+            x = x + mix(self.tables[table](codes).flatten(1))
+        return x + self.child(child) + self.label(label)
 
 
-class LevelGPT(nn.Module):
-    """p(tokens of one level | the levels below it, class)."""
+class Layout(nn.Module):
+    """p(the 4x4 and the 8x8 color map | class): one sequence of 80 tokens, each of which sees all before it."""
 
-    def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
+    def __init__(self, config: GPTConfig, colors: int, classes: int):
         super().__init__()
-        self.stem = Stem(config, levels, grid, classes)
-        backbone = LlamaConfig(
-            vocab_size=1,
-            hidden_size=config.width,
-            intermediate_size=config.hidden,
-            num_hidden_layers=config.layers[len(levels) - 1],
-            num_attention_heads=config.heads,
-            max_position_embeddings=grid[0] * grid[1],
-            attention_dropout=0.0,  # the fused kernel has none on a CPU
-            use_cache=False,
-            bos_token_id=None,
-            eos_token_id=None,
+        self.stems = nn.ModuleList(Stem(config, [colors], [(0, 2)] * (side > 4), classes) for side in LAYOUT_SIDES)
+        self.place = nn.Parameter(torch.randn(sum(side * side for side in LAYOUT_SIDES), config.width) * 0.02)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(config.layout_layers)
         )
-        self.backbone = LlamaModel(backbone)
-        self.backbone.rotary_emb = GridRotary(config.width // config.heads, grid[1])
-        self.backbone.embed_tokens = None
-        self.head = nn.Linear(config.width, levels[-1].size)
+        self.head = Linear(config.width, colors)
+        last = LAYOUT_SIDES[-1]
+        centers = [(torch.arange(side) + 0.5) * last / side for side in LAYOUT_SIDES]
+        rows = torch.cat([x.repeat_interleave(len(x)) for x in centers])
+        columns = torch.cat([x.repeat(len(x)) for x in centers])
+        self.register_buffer("angles", rotary_angles(rows, columns, config.width // config.heads), persistent=False)
 
-    def forward(self, tokens: Tensor, label: Tensor) -> Tensor:
-        """(B, levels, h, w) int64, (B,) int64 -> (B, N, V) logits of the last of these levels."""
-        hidden = self.backbone(inputs_embeds=self.stem(tokens, label)).last_hidden_state
-        return self.head(hidden)
+    def forward(
+        self, maps: Sequence[Tensor], around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """Color maps (B, 4, 4) and (B, 8, 8), the first again as the context of the second -> (B, 80, V) logits."""
+        x = torch.cat(
+            [
+                stem(tokens, [around[0]] * bool(stem.contexts), label, told, dtype).flatten(1, 2)
+                for stem, tokens in zip(self.stems, maps, strict=True)
+            ],
+            1,
+        )
+        x = first = x + self.place.to(dtype)
+        cos, sin = self.angles.cos().to(dtype), self.angles.sin().to(dtype)
+        mask = torch.full((x.shape[1],) * 2, -torch.inf, dtype=dtype, device=x.device).triu(1)
+        for block in self.blocks:
+            x = block(x, first, cos, sin, mask)
+        return self.head(norm(x))
 
-    def step(
-        self, near: Sequence[Tensor], position: Tensor, label: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """`forward` at one position, from the keys and values of those before it.
 
-        near: see `Stem.step`. keys: for each layer (B, heads, head_dim, P); values: (B, heads, P, head_dim); room for
-        P positions, of which those before `position` count. Returns (B, V) log-probabilities, and for each layer the
-        (B, heads, head_dim) key and value of this position, for the caller to keep.
+class Detail(nn.Module):
+    """p(one map of a grid | coarser maps and levels, class): each token attends to the window before it."""
+
+    def __init__(
+        self, config: GPTConfig, layers: int, sizes: Sequence[int], contexts: Sequence[tuple[int, int]], classes: int
+    ):
+        super().__init__()
+        self.stem = Stem(config, sizes, contexts, classes)
+        self.reach, self.head_dim = config.window // 2, config.width // config.heads
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(layers)
+        )
+        self.head = Linear(config.width, sizes[-1])
+
+    def forward(
+        self, tokens: Tensor, around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """(B, h, w) tokens and a map for each context -> (B, h, w, D) features, of which `head` makes logits.
+
+        The grid is cut into squares of 16x16, beyond which attention does not reach here; `step` knows no squares.
         """
-        x = self.stem.step(near, position, label)[:, None]  # (B, 1, D)
-        turn = self.backbone.rotary_emb(x, position[None, None])
-        unwritten = torch.arange(keys[0].shape[3], device=x.device) >= position  # (P,)
-        new_keys, new_values = [], []
-        for layer, key, value in zip(self.backbone.layers, keys, values, strict=True):
-            x, new_key, new_value = attend_to_past(layer, x, turn, key, value, unwritten)
-            new_keys.append(new_key)
-            new_values.append(new_value)
-        logits = self.head(self.backbone.norm(x[:, 0]))
-        return logits.float().log_softmax(-1), new_keys, new_values
-
-
-def attend_to_past(
-    layer: LlamaDecoderLayer, x: Tensor, turn: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, unwritten: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A layer of the backbone at one position: (B, 1, D) -> the same, and its new key and value, (B, heads, head_dim).
-
-    What is remembered is read where it lies: only the scores are joined with those of the new position, so that
-    nothing as large as the past is copied.
-    """
-    attention = layer.self_attn
-    y = layer.input_layernorm(x)
-    split = (x.shape[0], 1, -1, attention.head_dim)  # len(x) would fix the batch in an exported graph
-    query, key, value = (
-        project(y).view(split).transpose(1, 2) for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )  # (B, heads, 1, head_dim)
-    query, key = apply_rotary_pos_emb(query, key, *turn)
-    past = (query @ keys).masked_fill(unwritten, -torch.inf)  # (B, heads, 1, P)
-    weights = (torch.cat([past, query @ key.transpose(2, 3)], 3) * attention.scaling).softmax(-1)
-    out = weights[..., :-1] @ values + weights[..., -1:] * value
-    x = x + attention.o_proj(out.transpose(1, 2).flatten(2))
-    return x + layer.mlp(layer.post_attention_layernorm(x)), key[:, :, 0], value[:, :, 0]
+        x = self.stem(tokens, around, label, told, dtype)
+        h, w = (min(TRAINING_SQUARE, side) for side in tokens.shape[1:])
+        x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h))  # (B, H, h, W, w, D)
+        squares = x.shape
+        x = first = x.transpose(2, 3).flatten(0, 2).flatten(1, 2)  # (B H W, h w, D)
+        rows, columns = torch.arange(h * w, device=x.device) // w, torch.arange(h * w, device=x.device) % w
+        angles = rotary_angles(rows.float().cpu(), columns.float().cpu(), self.head_dim).to(x.device)
+        down, right = rows[:, None] - rows, columns[:, None] - columns
+        seen = (down * w + right >= 0) & (down <= self.reach) & (right.abs() <= self.reach)
+        mask = torch.zeros(seen.shape, dtype=dtype, device=x.device).masked_fill(~seen, -torch.inf)
+        cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+        for block in self.blocks:
+            x = block(x, first, cos, sin, mask)
+        x = x.unflatten(1, (h, w)).unflatten(0, (squares[0], squares[1], squares[3])).transpose(2, 3)
+        return norm(x.flatten(1, 2).flatten(2, 3))
 
 
 class GPT(nn.Module):
-    """p(tokens | class), level by level: the colors, the shapes given the colors, the textures given both.
+    """p(tokens | class), coarse to fine: the color maps from 4x4 to the whole grid, then shapes, then textures.
 
-    The levels share no weights: each is as deep as it needs to be, and is sampled without touching the others.
+    The networks share no weights: each is as deep as it needs to be, and is trained and sampled without the others.
     """
 
-    def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
+    def __init__(self, config: GPTConfig, levels: Sequence[Level], classes: int):
         super().__init__()
-        self.config, self.levels, self.grid, self.classes = config, tuple(levels), tuple(grid), classes
-        self.stacks = nn.ModuleList(LevelGPT(config, levels[: i + 1], grid, classes) for i in range(len(levels)))
-
-    @property
-    def parts(self) -> dict[tuple[int, ...], nn.Module]:
-        """What is learned independently, by the levels that it writes."""
-        return {(index,): stack for index, stack in enumerate(self.stacks)}
+        self.config, self.levels, self.classes = config, tuple(levels), classes
+        self.parts = nn.ModuleDict({"layout": Layout(config, levels[0].size, classes)})
+        for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
+            index = LEVEL_OF[name]
+            sizes = [level.size for level in levels[: index + 1]]
+            tables = [(LEVEL_OF[other], factor) for other, factor in contexts]
+            self.parts[name] = Detail(config, layers, sizes, tables, classes)
 
     @torch.no_grad()
-    def start_from(self, codebooks: Sequence[np.ndarray]) -> None:
-        """Begin with what is known: codes whose centroids are alike get like embeddings and like rows of the head."""
-        for index, stack in enumerate(self.stacks):
-            for table, centroids in zip(stack.stem.tables, codebooks[: index + 1], strict=True):
-                table.weight[:-1] = features(centroids, table.embedding_dim)
-                table.weight[-1] = 0
-            stack.head.weight.copy_(features(codebooks[index], stack.head.in_features) * 0.05)
-            nn.init.zeros_(stack.head.bias)
-            for table in (stack.stem.row, stack.stem.column, stack.stem.label):
-                nn.init.normal_(table.weight, std=0.02)
+    def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
+        """Codes whose centroids are alike get like embeddings and like rows of the head."""
+        for name, part in self.parts.items():
+            stems = part.stems if name == "layout" else [part.stem]
+            for stem in stems:
+                for table, centroids in zip(stem.tables, codebooks, strict=False):
+                    table.weight[:-1] = features(centroids, table.embedding_dim)
+                    table.weight[-1] = 0
+            centroids = codebooks[LEVEL_OF.get(name, 0)]
+            part.head.weight.copy_(features(centroids, part.head.in_features) * 0.05)
 
-    def forward(self, tokens: Tensor, label: Tensor, counts: Sequence[int] | None = None) -> list[Tensor]:
-        """(B, L, h, w) int64, (B,) int64 -> for each level (B, N) float32: the natural log of p of every token, exact.
+    def forward(
+        self,
+        name: str,
+        maps: dict[str, Tensor],
+        label: Tensor,
+        told: Tensor | None = None,
+        *,
+        around: dict[str, Tensor] | None = None,
+        places: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """The natural log of p of the tokens of one part, exact: (B, N) float32.
 
-        `label` is a class, or the number of classes for none. With `counts`, level l is given only the first
-        `counts[l]` pictures (none: an empty tensor).
+        maps: (B, h, w) int64 each; see `color_maps`. label: (B,), a class, or the number of classes for none. told:
+        (B, TOLD). around: what the network sees as context, if not `maps`. places: (n,) which of the B * N tokens to
+        score, flattened; the result is then (n,).
         """
-        likelihoods = []
-        for index, stack in enumerate(self.stacks):
-            part = slice(len(tokens) if counts is None else counts[index])
-            if tokens[part].shape[0] == 0:
-                likelihoods.append(torch.empty(0, device=tokens.device))
-                continue
-            logits = stack(tokens[part, : index + 1], label[part])  # (B, N, V)
-            wanted = tokens[part, index].flatten(1)  # (B, N)
-            likelihoods.append(-F.cross_entropy(logits.float().transpose(1, 2), wanted, reduction="none"))
-        return likelihoods
+        part, around = self.parts[name], around or maps
+        told = torch.zeros(len(label), TOLD, device=label.device) if told is None else told
+        if name == "layout":
+            own = [maps["color4"], maps["color8"]]
+            logits = part(own, [around["color4"]], label, told, dtype).float()
+            wanted = torch.cat([each.flatten(1) for each in own], 1)
+        else:
+            x = part(maps[name], [around[other] for other, _ in CONTEXTS[name]], label, told, dtype).flatten(1, 2)
+            wanted = maps[name].flatten(1)
+            if places is not None:
+                x, wanted = x.flatten(0, 1)[places], wanted.flatten()[places]
+            logits = part.head(x).float()
+        scores = -F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
+        return scores.view(wanted.shape)
