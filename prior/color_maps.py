@@ -1,31 +1,36 @@
 """The pyramid of color maps: a mean of colors is a color again, so one codebook serves every scale."""
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+
+from prior.config import COARSE
 
 
-def nearest_color(colors: Tensor, centroids: Tensor) -> Tensor:
-    """(..., 3) float32 -> (...) int64: the nearest of (V, 3) centroids."""
-    return torch.addmm(-centroids.square().sum(1) / 2, colors.flatten(0, -2), centroids.T).argmax(1).view(
-        colors.shape[:-1]
-    )
+def side_of(name: str) -> int:
+    """The side of a coarse map: "color8" is 8x8."""
+    return int(name.removeprefix("color"))
 
 
-def color_maps(codes: Tensor, centroids: Tensor) -> dict[str, Tensor]:
-    """Color codes (B, 32, 32) int64 -> the maps "color4", "color8", "color16" and "color", each (B, side, side).
+def coarse_maps(
+    codes: np.ndarray, known: np.ndarray, centroids: np.ndarray, sketch: np.ndarray | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The coarse color maps of pictures of which some colors are known, and where these maps are known.
 
-    A coarse color is the centroid nearest to the mean of the centroids it covers, so the codes define the pyramid.
+    codes: (B, h, w) int color codes, of which those where `known`, bool, count. centroids: (V, 3) float32. sketch:
+    (16, 16) int codes for the finest coarse map, -1 where there is none. A coarse color is the centroid nearest to the
+    mean of the colors it covers, and known where all of them are. Returns int32 and bool (B, side, side) by name.
     """
-    fine = centroids[codes].movedim(-1, 1)  # (B, 3, 32, 32)
-    maps = {}
-    for side in (4, 8, 16):
-        means = F.avg_pool2d(fine, fine.shape[-1] // side).movedim(1, -1)
-        maps[f"color{side}"] = nearest_color(means, centroids)
-    return {**maps, "color": codes}
-
-
-def near_codes(centroids: Tensor, count: int = 8) -> Tensor:
-    """(V, D) centroids -> (V, min(count, V - 1)) int64: the nearest other codes of each."""
-    distances = torch.cdist(centroids, centroids).fill_diagonal_(torch.inf)
-    return distances.topk(min(count, len(centroids) - 1), largest=False).indices
+    colors, there = centroids[codes], known
+    maps, fixed = {}, {}
+    for name in reversed(COARSE):
+        rows, columns = (length // side_of(name) for length in colors.shape[1:3])
+        cells = colors.reshape(len(colors), side_of(name), rows, side_of(name), columns, 3)
+        colors = cells.mean((2, 4))
+        there = there.reshape(cells.shape[:-1]).all((2, 4))
+        if sketch is not None and name == COARSE[-1]:
+            colors = np.where(sketch[..., None] >= 0, centroids[sketch], colors)
+            there = there | (sketch >= 0)
+        scores = colors.reshape(-1, 3) @ centroids.T - (centroids**2).sum(1) / 2
+        maps[name] = scores.argmax(1).astype(np.int32).reshape(there.shape)
+        fixed[name] = there
+    order = list(reversed(maps))
+    return {name: maps[name] for name in order}, {name: fixed[name] for name in order}

@@ -12,6 +12,19 @@ VERSION = 1
 PRETRAINED = Path(__file__).parent / "pretrained"  # a folder a prior: gpt, pixelcnn
 
 
+# The GPT's maps, coarse to fine: colors of 4x4, 8x8 and 16x16 cells, then the three levels of every patch.
+LAYOUT_SIDES = (4, 8)  # of the color maps that are written as one sequence
+COARSE = ("color4", "color8", "color16")
+LEVEL_OF = {"color4": 0, "color8": 0, "color16": 0, "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
+# What each finer map is written in view of, and how many times finer its own grid is.
+CONTEXTS: dict[str, tuple[tuple[str, int], ...]] = {
+    "color16": (("color8", 2), ("color4", 4)),
+    "color": (("color16", 2), ("color8", 4)),
+    "shape": (("color", 1), ("color16", 2), ("color8", 4)),
+    "texture": (("shape", 1), ("color", 1), ("color16", 2), ("color8", 4)),
+}
+
+
 @dataclass(frozen=True)
 class GPTConfig:
     """Sizes of the GPT: a transformer for the coarse color maps, and one for each finer map.
@@ -29,6 +42,10 @@ class GPTConfig:
     window: int = 7  # side of the window on the map being written, up and left; also of its attention
     context: int = 5  # side of the windows on coarser maps and levels
     dropout: float = 0.2
+
+    def layers_of(self, part: str) -> int:
+        """How deep a part is: "layout", or a map of `CONTEXTS`."""
+        return self.layout_layers if part == "layout" else self.detail_layers[list(CONTEXTS).index(part)]
 
 
 @dataclass(frozen=True)

@@ -20,25 +20,27 @@ from cst.command import run
 from cst.config import replacing
 from cst.export import OPSET, forget_origin, tensor_places
 from prior.config import PriorConfig
-from prior.gpt import GPT, LevelGPT
+from prior.gpt import GPT, Detail, Layout
 from prior.pixelcnn import GatedTrunk, PixelCNN
 from prior.runtime import OnnxPrior, gpt_graph, head_graph
 from prior.torch_runtime import WEIGHTS, TorchPrior, load_prior
+from prior.window import Window
 
 B, P = torch.export.Dim("B", min=1), torch.export.Dim("P", min=1)
 Graph = tuple[nn.Module, dict[str, Any], list[str], dict[str, Any]]  # module, inputs, outputs, which sizes vary
 
 
 class StepGraph(nn.Module):
-    """`LevelGPT.step` with inputs and outputs one after another."""
+    """`Layout.step` or `Detail.step` as a module."""
 
-    def __init__(self, stack: LevelGPT):
+    def __init__(self, part: Layout | Detail):
         super().__init__()
-        self.stack = stack
+        self.part = part
 
-    def forward(self, near: list, position: Tensor, label: Tensor, keys: list, values: list) -> tuple[Tensor, ...]:
-        scores, new_keys, new_values = self.stack.step(near, position, label, keys, values)
-        return scores, *new_keys, *new_values
+    def forward(
+        self, near: list, place: Tensor, coordinates: Tensor, label: Tensor, past: Tensor, absent: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return self.part.step(near, place, coordinates, label, past, absent)
 
 
 class RowsGraph(nn.Module):
@@ -77,27 +79,26 @@ class HeadGraph(nn.Module):
 
 
 def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
-    """(file name, graph) of each level."""
-    config = net.config
-    heads, size, room = config.heads, config.width // config.heads, 8
-    for index, stack in enumerate(net.stacks):
-        layers = range(config.layers[index])
+    """(file name, graph) of each part."""
+    config, n = net.config, 2
+    for name, part in net.parts.items():
+        contexts = len(part.stem.contexts) if isinstance(part, Detail) else 1
+        windows = [part.stems[0].window if isinstance(part, Layout) else part.stem.window]
+        windows += [Window(config.context, causal=False)] * contexts
+        keys = (config.layers_of(name), 2, config.heads, config.width // config.heads)
+        places = len(windows[0]) if isinstance(part, Detail) else 8
         inputs = {
-            "near": [torch.zeros(2, len(window), dtype=torch.int64) for window in stack.stem.windows],
-            "position": torch.tensor(3),
-            "label": torch.zeros(2, dtype=torch.int64),
-            "keys": [torch.zeros(2, heads, size, room) for _ in layers],
-            "values": [torch.zeros(2, heads, room, size) for _ in layers],
+            "near": [torch.zeros(n, len(window), dtype=torch.int64) for window in windows],
+            "place": torch.arange(n),
+            "coordinates": torch.zeros(n, 2),
+            "label": torch.zeros(n, dtype=torch.int64),
+            "past": torch.zeros(n, places, *keys),
+            "absent": torch.zeros(n, places, dtype=torch.bool),
         }
-        varying = {
-            "near": [{0: B} for _ in inputs["near"]],
-            "position": None,
-            "label": {0: B},
-            "keys": [{0: B, 3: P} for _ in layers],
-            "values": [{0: B, 2: P} for _ in layers],
-        }
-        outputs = ["scores", *(f"new_keys_{i}" for i in layers), *(f"new_values_{i}" for i in layers)]
-        yield gpt_graph(net.levels[index].name), (StepGraph(stack), inputs, outputs, varying)
+        along = {0: B} if isinstance(part, Detail) else {0: B, 1: P}
+        varying = {"near": [{0: B} for _ in windows], "place": {0: B}, "coordinates": {0: B}, "label": {0: B}}
+        varying |= {"past": along, "absent": along}
+        yield gpt_graph(name), (StepGraph(part), inputs, ["scores", "present"], varying)
 
 
 def pixelcnn_graphs(net: PixelCNN) -> Iterator[tuple[str, Graph]]:
@@ -177,7 +178,7 @@ def export(folder: Path) -> list[str]:
     names = []
     for name, graph in gpt_graphs(net) if isinstance(net, GPT) else pixelcnn_graphs(net):
         model = to_onnx(graph)
-        prefix = f"stacks.{len(names)}." if isinstance(net, GPT) else ""
+        prefix = f"parts.{name.removesuffix('.onnx')}." if isinstance(net, GPT) else ""
         share_weights(model, stored, prefix)
         with replacing(folder / name) as part:
             onnx.save(model, part)

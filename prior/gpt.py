@@ -13,21 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cst.protocol import Level
-from prior.config import GPTConfig
+from prior.config import CONTEXTS, LAYOUT_SIDES, LEVEL_OF, GPTConfig
 from prior.embedding import features
 from prior.window import Window
 
-LAYOUT_SIDES = (4, 8)  # of the color maps that `Layout` writes
 TRAINING_SQUARE = 16  # patches; attention is computed in squares of this side in training
 TOLD = 11  # numbers that tell the networks how a training picture was augmented; all zero for none
-LEVEL_OF = {"color4": 0, "color8": 0, "color16": 0, "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
-# What each fine map is written in view of, and how many times finer its own grid is.
-CONTEXTS = {
-    "color16": (("color8", 2), ("color4", 4)),
-    "color": (("color16", 2), ("color8", 4)),
-    "shape": (("color", 1), ("color16", 2), ("color8", 4)),
-    "texture": (("shape", 1), ("color", 1), ("color16", 2), ("color8", 4)),
-}
 
 
 class Linear(nn.Linear):
@@ -213,6 +204,25 @@ class Layout(nn.Module):
         return self.head(norm(x))
 
 
+    def step(
+        self,
+        near: Sequence[Tensor],
+        place: Tensor,
+        coordinates: Tensor,
+        label: Tensor,
+        past: Tensor,
+        absent: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` for one token; see `Detail.step`. place: (n,) positions in the sequence."""
+        cells = LAYOUT_SIDES[0] ** 2
+        later = (place - cells).clamp_min(0)
+        coarse = self.stems[0].step(near[:1], place.clamp_max(cells - 1), label)
+        fine = self.stems[1].step(near, later // LAYOUT_SIDES[1] % 4 * 4 + later % 4, label)
+        x = torch.where(place[:, None] < cells, coarse, fine) + self.place[place]
+        x, present = step_blocks(self.blocks, x, coordinates, past, absent)
+        return self.head(norm(x)).log_softmax(-1), present
+
+
 class Detail(nn.Module):
     """p(one map of a grid | coarser maps and levels, class): each token attends to the window before it."""
 
@@ -232,10 +242,10 @@ class Detail(nn.Module):
     ) -> Tensor:
         """(B, h, w) tokens and a map for each context -> (B, h, w, D) features, of which `head` makes logits.
 
-        The grid is cut into squares of 16x16, beyond which attention does not reach here; `step` knows no squares.
+        In training, for speed, the grid is cut into squares of 16x16 beyond which attention does not reach.
         """
         x = self.stem(tokens, around, label, told, dtype)
-        h, w = (min(TRAINING_SQUARE, side) for side in tokens.shape[1:])
+        h, w = (min(TRAINING_SQUARE, side) if self.training else side for side in tokens.shape[1:])
         x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h))  # (B, H, h, W, w, D)
         squares = x.shape
         x = first = x.transpose(2, 3).flatten(0, 2).flatten(1, 2)  # (B H W, h w, D)
@@ -250,6 +260,41 @@ class Detail(nn.Module):
         x = x.unflatten(1, (h, w)).unflatten(0, (squares[0], squares[1], squares[3])).transpose(2, 3)
         return norm(x.flatten(1, 2).flatten(2, 3))
 
+    def step(
+        self,
+        near: Sequence[Tensor],
+        place: Tensor,
+        coordinates: Tensor,
+        label: Tensor,
+        past: Tensor,
+        absent: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` at n places, unaugmented, from the keys and values of the tokens before each.
+
+        near: (n, places) int64 codes of the own window and of each context's. place: (n,) int64, in the 4x4 block.
+        coordinates: (n, 2) float32 row and column. label: (n,) int64. past: (n, P, layers, 2, heads, d) float32 keys
+        and values. absent: (n, P) bool, those that lie outside the picture. Returns (n, V) log-probabilities, and
+        (n, layers, 2, heads, d), to be kept.
+        """
+        x = self.stem.step(near, place, label)
+        x, present = step_blocks(self.blocks, x, coordinates, past, absent)
+        return self.head(norm(x)).log_softmax(-1), present
+
+
+def step_blocks(
+    blocks: nn.ModuleList, x: Tensor, coordinates: Tensor, past: Tensor, absent: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(n, D) -> (n, D) and the new keys and values; see `Detail.step`."""
+    angles = rotary_angles(coordinates[:, 0], coordinates[:, 1], past.shape[-1])[:, None, None]  # (n, 1, 1, d / 2)
+    cos, sin = angles.cos(), angles.sin()
+    x = first = x[:, None]  # (n, 1, D)
+    present = []
+    for index, block in enumerate(blocks):
+        keys, values = past[:, :, index, 0].transpose(1, 2), past[:, :, index, 1].transpose(1, 2)
+        x, key, value = block.step(x, first, cos, sin, keys, values, absent[:, None, None])
+        present.append(torch.stack([key, value], 1))
+    return x[:, 0], torch.stack(present, 1)
+
 
 class GPT(nn.Module):
     """p(tokens | class), coarse to fine: the color maps from 4x4 to the whole grid, then shapes, then textures.
@@ -260,6 +305,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, levels: Sequence[Level], classes: int):
         super().__init__()
         self.config, self.levels, self.classes = config, tuple(levels), classes
+        self.register_buffer("colors", torch.zeros(levels[0].size, 3))  # the centroids, which define the color maps
         self.parts = nn.ModuleDict({"layout": Layout(config, levels[0].size, classes)})
         for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
             index = LEVEL_OF[name]
@@ -270,6 +316,7 @@ class GPT(nn.Module):
     @torch.no_grad()
     def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
         """Codes whose centroids are alike get like embeddings and like rows of the head."""
+        self.colors.copy_(torch.from_numpy(codebooks[0]))
         for name, part in self.parts.items():
             stems = part.stems if name == "layout" else [part.stem]
             for stem in stems:

@@ -19,8 +19,10 @@ from prior.runtime import OnnxPrior
 
 # By kind of prior: found by looking at samples of the shipped weights.
 DETAIL = LevelSettings(0.95, top_p=0.98)
-GOOD = Settings((LevelSettings(0.95, top_p=0.97), DETAIL, DETAIL), guidance=2.5)
-DEFAULTS = {"gpt": GOOD, "pixelcnn": GOOD}
+DEFAULTS = {
+    "gpt": Settings((LevelSettings(), DETAIL, DETAIL), guidance=2.0, candidates=8),
+    "pixelcnn": Settings((LevelSettings(0.95, top_p=0.97), DETAIL, DETAIL), guidance=2.5),
+}
 MOST = 16  # pictures at once
 
 
@@ -90,12 +92,13 @@ class Sampler:
         settings: Settings | None = None,
         known: np.ndarray | None = None,
         mask: np.ndarray | None = None,
-        lean: np.ndarray | None = None,
+        sketch: np.ndarray | None = None,
+        color_bias: np.ndarray | None = None,
     ) -> Iterator[Step]:
-        """Draw `count` pictures of a class (None: of no class in particular); yields after every token.
+        """Draw `count` pictures of a class (None: of no class in particular); yields after every few tokens.
 
         known: (L, h, w) int tokens, which every picture keeps where `mask`, (L, h, w) bool, is True; both or neither.
-        lean: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises ValueError for an
+        sketch, color_bias: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises ValueError for an
         unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
         """
         if count not in range(1, MOST + 1):
@@ -109,7 +112,9 @@ class Sampler:
             known = np.zeros((len(self.prior.levels), *self.prior.grid), np.int32)
             mask = np.zeros(known.shape, bool)
         known, mask = (np.repeat(array[None], count, 0) for array in (known, mask))
-        return self.prior.sample(known, mask, label, settings or self.defaults, seed, lean=lean)
+        return self.prior.sample(
+            known, mask, label, settings or self.defaults, seed, sketch=sketch, color_bias=color_bias
+        )
 
     def encode(self, photo: Image.Image) -> np.ndarray:
         """The middle square of a photo as this prior sees it -> (L, h, w) int32 tokens."""
@@ -121,8 +126,8 @@ class Sampler:
         books = self.tokenizer.codebooks
         dims = books.shape.shape[1]
         known = step.known[..., None]
-        color = np.repeat(books.color[step.tokens[:, 0]], dims // 3, axis=-1)  # (B, h, w, 192)
-        patches = np.where(known[:, 0], color, np.float32(blank))
+        color = np.repeat(books.color[step.colors], dims // 3, axis=-1)  # (B, h, w, 192)
+        patches = np.where(step.colors[..., None] >= 0, color, np.float32(blank))
         patches += np.where(known[:, 1], books.shape[step.tokens[:, 1]], 0)
         patches += np.where(known[:, 2], books.texture[step.tokens[:, 2]], 0)
         return [to_image(picture) for picture in from_patches(patches, books.patch)]

@@ -9,6 +9,9 @@ import numpy as np
 from cst.protocol import Level
 
 
+MAX_CANDIDATES = 16
+
+
 @dataclass(frozen=True)
 class LevelSettings:
     """How one level's tokens are drawn.
@@ -40,33 +43,42 @@ class LevelSettings:
 class Settings:
     """How a picture is drawn: each level's own settings, coarse to fine, and the guidance scale.
 
-    guidance: of the first level, where the class shows most. 1 is the class-conditional model itself; above, what the
-    class makes likelier counts for more (classifier-free guidance, Ho and Salimans, 2022); 0 ignores the class. The
-    finer levels are drawn by the class-conditional model as it is: guided, they lose their grain.
+    guidance: of the coarsest maps, where the class shows most. 1 is the class-conditional model itself; above, what
+    the class makes likelier counts for more (classifier-free guidance, Ho and Salimans, 2022); 0 ignores the class.
+    Finer maps are drawn by the class-conditional model as it is: guided, they lose their grain.
+    candidates: how many coarse color maps are drawn for each picture, of which the prior's critic chooses one. Without
+    a critic one is drawn.
     """
 
     levels: tuple[LevelSettings, ...] = (LevelSettings(), LevelSettings(), LevelSettings())
     guidance: float = 1.0
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
         if not 0 <= self.guidance <= 10:
             raise ValueError(f"a guidance of {self.guidance}; accepted: from 0 to 10")
+        if not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise ValueError(f"best of {self.candidates}; accepted: 1 to {MAX_CANDIDATES}")
 
 
 @dataclass(frozen=True)
 class Step:
     """A moment of sampling.
 
-    tokens: (B, L, h, w) int32, of which `known` (bool, same shape) are final so far. done of total: tokens of a
-    picture decided, for progress. level: the index of the level just written. bits: (B, L) float64, the information
-    in what was drawn so far, in bits, by the model itself (temperature 1, no guidance, nothing cut off).
+    tokens: (B, L, h, w) int32, of which `known` (bool, same shape) are final so far. colors: (B, h, w) int32, the color
+    code of each patch so far: its own, else that of the finest coarse cell over it, else -1. done of total: tokens of
+    a picture decided, for progress. name: of the map just written. level: the index of its level. bits: (B, L)
+    float64, the information in what was drawn so far, in bits, by the model itself (temperature 1, no guidance,
+    nothing cut off).
     """
 
     tokens: np.ndarray
     known: np.ndarray
+    colors: np.ndarray
     done: int
     total: int
+    name: str
     level: int
     bits: np.ndarray
 
@@ -74,15 +86,20 @@ class Step:
 class Prior(Protocol):
     """A model of p(tokens | class): exact likelihood, and sampling.
 
-    A class is an index into `classes`, or `len(classes)` for none.
+    A class is an index into `classes`, or `len(classes)` for none. sketch_grid: (rows, columns) of the color map that
+    a sketch or a color bias speaks of.
     """
 
     levels: tuple[Level, ...]
     grid: tuple[int, int]
+    sketch_grid: tuple[int, int]
     classes: tuple[str, ...]
 
     def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, exact."""
+        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, exact.
+
+        The color maps coarser than the patches count too: a coarse cell's is shared by the patches it covers.
+        """
         ...
 
     def sample(
@@ -93,41 +110,53 @@ class Prior(Protocol):
         settings: Settings,
         seed: int,
         *,
-        lean: np.ndarray | None = None,
+        sketch: np.ndarray | None = None,
+        color_bias: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """Write new tokens where `mask` is False, one after another, and keep those of `known` where it is True.
 
         known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int. The same seed gives the same pictures.
-        lean: (h, w, V) float, added to the log-probabilities of the first level's codes before they are drawn: a wish
-        for some colors at a place (a product of experts: Hinton, 2002, "Training Products of Experts").
-        Stop by leaving the iteration; the last step holds all there is.
+        sketch: (*sketch_grid) int, color codes that are kept, -1 where there is none. color_bias: (*sketch_grid, V)
+        float, a logit bias of the color codes at a place (a product of experts: Hinton, 2002, "Training Products of
+        Experts"). Stop by leaving the iteration; the last step holds all there is.
         """
         ...
 
 
 class Writer(Protocol):
-    """What a runtime gives to `prior.sample`: one token's distribution at a time, in the model's own order."""
+    """What a runtime gives to `prior.sample`: the distributions of a few tokens at a time, in the model's own order."""
 
     levels: tuple[Level, ...]
     grid: tuple[int, int]
+    sketch_grid: tuple[int, int]
     classes: tuple[str, ...]
+    guided: tuple[str, ...]  # the maps that guidance acts on
+    drafts: tuple[str, ...]  # the maps of which several candidates may be drawn
 
-    def plan(self, mask: np.ndarray) -> Sequence[tuple[int, int]]:
-        """(B, L, h, w) bool of what is known -> the (level, position) pairs to predict, in order."""
+    def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[dict, dict]:
+        """The maps in order, as name -> (B, h, w) int32, and which of their tokens are known, bool."""
         ...
 
-    def start(self) -> "Writing":
+    def decoding_order(self, fixed: dict[str, np.ndarray]) -> Sequence[tuple[str, np.ndarray]]:
+        """What is known of every map -> (map, positions) to predict together, in order."""
+        ...
+
+    def new_state(self) -> "DecodeState":
         """Begin some pictures."""
         ...
 
+    def critic(self, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray | None:
+        """(B,) how much the drafts look like those of photos, larger is better; None without a critic."""
+        ...
 
-class Writing(Protocol):
+
+class DecodeState(Protocol):
     """Pictures in the making: what a `Writer` remembers of them."""
 
-    def predict(self, level: int, position: int, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """The natural-log distribution of one token, from all that come before it in the plan.
+    def predict(self, name: str, positions: np.ndarray, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray:
+        """The natural-log distributions of some tokens, from all that come before them in the order.
 
-        level: index. position: in raster order. tokens: (B, L, h, w) int32, right up to there. label: (B,) int64.
-        Returns (B, V) float32. A finer level may be asked for the first few of the pictures alone.
+        positions: (n,) in raster order, on the map `name`. maps: right up to there. label: (B,) int64. Returns
+        (B, n, V) float32. A later map may be asked for fewer pictures.
         """
         ...

@@ -1,29 +1,68 @@
 """The priors on onnxruntime and numpy: what the app and the command line sample with. Never imports torch."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 
 from cst.runtime import load_onnxruntime
-from prior.config import GPTConfig, PixelCNNConfig, PriorConfig
+from cst.protocol import Level
+from prior.color_maps import coarse_maps, side_of
+from prior.config import COARSE, CONTEXTS, GPTConfig, PixelCNNConfig, PriorConfig
+from prior.decode_state import GPTState, Order, PixelCNNState, order_by_map, order_by_patch
 from prior.protocol import Settings, Step
-from prior.sample import log_prob, sample
-from prior.writing import GPTWriting, PixelCNNWriting, plan_by_level, plan_by_patch
+from prior.sample import Maps, log_prob, sample
 
 Session = Any  # onnxruntime.InferenceSession
 
 
-def gpt_graph(level: str) -> str:
-    """File name of the graph that writes one token of a level."""
-    return f"{level}.onnx"
+PARTS = ("layout", *CONTEXTS)
+CRITIC = "critic.onnx"
+
+
+def gpt_graph(part: str) -> str:
+    """File name of the graph that writes tokens of a part of the GPT."""
+    return f"{part}.onnx"
 
 
 def head_graph(level: str) -> str:
     """File name of the graph of a level's head."""
     return f"head-{level}.onnx"
+
+
+class MapOrder:
+    """What follows from a prior's configuration alone: its maps, and the order in which they are written.
+
+    colors: (V, 3) float32, the color centroids; of a GPT only.
+    """
+
+    def __init__(self, model: GPTConfig | PixelCNNConfig, grid: tuple[int, int], colors: np.ndarray | None):
+        self.model, self.colors = model, colors
+        self.is_gpt = isinstance(model, GPTConfig)
+        self.sketch_grid = (side_of(COARSE[-1]),) * 2 if self.is_gpt else grid
+        self.drafts = COARSE if self.is_gpt else ()
+        self.guided = COARSE[:2] if self.is_gpt else ("color",)
+
+    def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[Maps, Maps]:
+        """See `Writer.prepare`."""
+        names = ("color", "shape", "texture")
+        maps = dict(zip(names, np.where(mask, known, 0).astype(np.int32).swapaxes(0, 1), strict=True))
+        fixed = dict(zip(names, mask.copy().swapaxes(0, 1), strict=True))
+        if self.is_gpt:
+            coarse, coarse_fixed = coarse_maps(maps["color"], fixed["color"], self.colors, sketch)
+            return {**coarse, **maps}, {**coarse_fixed, **fixed}
+        if sketch is not None:
+            free = (sketch >= 0) & ~fixed["color"]
+            maps["color"] = np.where(free, sketch, maps["color"]).astype(np.int32)
+            fixed["color"] = fixed["color"] | free
+        return maps, fixed
+
+    def decoding_order(self, fixed: Maps) -> Order:
+        """See `Writer.decoding_order`."""
+        return order_by_map(fixed, self.model.window // 2) if self.is_gpt else order_by_patch(fixed)
 
 
 class OnnxPrior:
@@ -39,15 +78,25 @@ class OnnxPrior:
         self.folder, self.config = Path(folder), PriorConfig.load(folder)
         if fingerprint is not None:
             self.config.check_tokenizer(fingerprint)
-        self.levels, self.grid, self.classes = self.config.vocabulary, self.config.grid, self.config.classes
-        self.config.check_file(folder, "model.safetensors")  # holds the weights of the graphs
+        self.levels: tuple[Level, ...] = self.config.vocabulary
+        self.grid, self.classes = self.config.grid, self.config.classes
+        weights = self.config.check_file(folder, "model.safetensors")  # holds the weights of the graphs
+        model, colors = self.config.model, None
         names = [level.name for level in self.levels]
-        if isinstance(self.config.model, PixelCNNConfig) and not self.config.model.gated:
+        self._critic: Session | None = None
+        if isinstance(model, GPTConfig):
+            with safe_open(weights, framework="numpy") as file:
+                colors = file.get_tensor("colors").astype(np.float32)
+            self.sessions = [self._open(gpt_graph(part), threads) for part in PARTS]
+            if CRITIC in self.config.files:
+                self._critic = self._open(CRITIC, threads)
+        elif not model.gated:
             raise ValueError(f"'{folder}' is a simple PixelCNN, which samples on torch alone; take a gated one here")
-        if isinstance(self.config.model, GPTConfig):
-            self.sessions = [self._open(gpt_graph(name), threads) for name in names]
         else:
             self.sessions = [self._open(name, threads) for name in ("rows.onnx", "place.onnx", *map(head_graph, names))]
+        order = MapOrder(model, self.grid, colors)
+        self.prepare, self.decoding_order = order.prepare, order.decoding_order
+        self.sketch_grid, self.drafts, self.guided, self.colors = order.sketch_grid, order.drafts, order.guided, colors
 
     def _open(self, name: str, threads: int | None) -> Session:
         if name not in self.config.files:
@@ -74,37 +123,39 @@ class OnnxPrior:
         settings: Settings,
         seed: int,
         *,
-        lean: np.ndarray | None = None,
+        sketch: np.ndarray | None = None,
+        color_bias: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """See `Prior.sample`."""
-        return sample(self, known, mask, label, settings, seed, lean=lean)
+        return sample(self, known, mask, label, settings, seed, sketch=sketch, color_bias=color_bias)
 
-    def plan(self, mask: np.ndarray) -> Sequence[tuple[int, int]]:
-        """See `Writer.plan`."""
-        return plan_by_level(mask) if isinstance(self.config.model, GPTConfig) else plan_by_patch(mask)
-
-    def start(self) -> GPTWriting | PixelCNNWriting:
-        """See `Writer.start`."""
+    def new_state(self) -> GPTState | PixelCNNState:
+        """See `Writer.new_state`."""
         model = self.config.model
         if isinstance(model, GPTConfig):
-            zeros = lambda shape: np.zeros(shape, np.float32)  # noqa: E731
-            return GPTWriting(model, self.levels, zeros=zeros, step=self._step)
-        return PixelCNNWriting(look=RowByRow(*self.sessions[:2], model), head=self._head)
+            return GPTState(model, [level.size for level in self.levels], step=self._step)
+        return PixelCNNState(look=RowByRow(*self.sessions[:2], model), head=self._head)
+
+    def critic(self, maps: Maps, label: np.ndarray) -> np.ndarray | None:
+        """See `Writer.critic`."""
+        if self._critic is None:
+            return None
+        return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]], "label": label.astype(np.int64)})[0]
 
     def _step(
         self,
-        level: int,
+        part: str,
         near: list[np.ndarray],
-        position: int,
+        place: np.ndarray,
+        coordinates: np.ndarray,
         label: np.ndarray,
-        keys: list[np.ndarray],
-        values: list[np.ndarray],
-    ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-        feeds = {"position": np.array(position), "label": label}
-        for name, arrays in (("near", near), ("keys", keys), ("values", values)):
-            feeds |= {f"{name}_{index}": array for index, array in enumerate(arrays)}
-        scores, *new = self.sessions[level].run(None, feeds)
-        return scores, new[: len(keys)], new[len(keys) :]
+        past: np.ndarray,
+        absent: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        feeds = {"place": place, "coordinates": coordinates, "label": label, "past": past, "absent": absent}
+        feeds |= {f"near_{index}": codes for index, codes in enumerate(near)}
+        scores, present = self.sessions[PARTS.index(part)].run(None, feeds)
+        return scores, present
 
     def _head(self, level: int, hidden: np.ndarray, codes: np.ndarray) -> np.ndarray:
         head = self.sessions[2 + level]

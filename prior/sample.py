@@ -1,4 +1,4 @@
-"""Sampling, the same for every prior: known tokens stay, the others are drawn one after another."""
+"""Sampling, the same for every prior: known tokens stay, the others are drawn in the model's own order."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prior.config import LEVEL_OF
 from prior.protocol import LevelSettings, Settings, Step, Writer
+
+Maps = dict[str, np.ndarray]
 
 
 def sample(
@@ -17,56 +20,129 @@ def sample(
     settings: Settings,
     seed: int,
     *,
-    lean: np.ndarray | None = None,
+    sketch: np.ndarray | None = None,
+    color_bias: np.ndarray | None = None,
 ) -> Iterator[Step]:
     """Write new tokens where `mask` is False, and keep those of `known` where it is True; see `Prior.sample`.
 
-    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every token; once if
-    nothing is to be written. Raises ValueError, before the first step, for arguments that don't fit the model.
+    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every few tokens; once
+    if nothing is to be written. Raises ValueError, before the first step, for arguments that don't fit the model.
     """
     check(writer, known, mask, label)
-    check_lean(writer, lean)
+    check_sketch(writer, sketch, color_bias)
     if len(settings.levels) != len(writer.levels):
-        raise ValueError(f"settings for {len(settings.levels)} levels; accepted: {len(writer.levels)}, one a level")
-    tokens, final = np.where(mask, known, 0).astype(np.int32), mask.copy()
-    label = label.astype(np.int64)
-    b = len(tokens)
-    # A random number for every token, drawn ahead: what is known doesn't shift the rest.
-    chance = np.stack([np.random.default_rng([seed, i]).random(tokens.shape[1:]) for i in range(b)])
-    guided = settings.guidance != 1 and (label != len(writer.classes)).any()
-    free_label = np.full(b, len(writer.classes))
-    plan = writer.plan(mask)
-    writing = writer.start()
-    bits = np.zeros((b, len(writer.levels)))
-    if not plan:
-        yield Step(tokens, final, 0, 0, len(writer.levels) - 1, bits)
-    for done, (level, position) in enumerate(plan, 1):
-        row, column = divmod(position, tokens.shape[3])
-        if guided and level == 0:
-            twice = np.concatenate([tokens, tokens])
-            both = writing.predict(level, position, twice, np.append(label, free_label))
-            own, free = both[:b], both[b:]
-            scores = free + settings.guidance * (own - free)
-        else:
-            own = scores = writing.predict(level, position, tokens, label)
-        if lean is not None and level == 0:
-            scores = scores + lean[row, column]
-        new = ~mask[:, level, row, column]
-        if new.any():
-            drawn = draw(truncate(scores, settings.levels[level]), chance[:, level, row, column])
-            tokens[new, level, row, column] = drawn[new]
-            final[new, level, row, column] = True
-            bits[new, level] -= own[new, drawn[new]] / math.log(2)
-        yield Step(tokens.copy(), final.copy(), done, len(plan), level, bits.copy())
+        raise ValueError(f"settings for {len(settings.levels)} levels; accepted: {len(writer.levels)}, one per level")
+    maps, fixed = writer.prepare(known, mask, sketch)
+    order = writer.decoding_order(fixed)
+    sizes = [level.size for level in writer.levels]
+    biases = {} if color_bias is None else biases_by_map(color_bias, maps)
+    drafts = [name for name, _ in order if name in writer.drafts]
+    many = settings.candidates if drafts and writer.critic(maps, label) is not None else 1
+    pictures = Pictures(maps, fixed, label.astype(np.int64), seed, len(writer.levels), many)
+    total = sum(len(positions) for _, positions in order)
+    state, done = writer.new_state(), 0
+    if not order:
+        yield pictures.step("texture", 0, 0)
+    for name, positions in order:
+        if pictures.many > 1 and name not in writer.drafts:
+            pictures.choose(writer.critic(pictures.maps, pictures.label))
+        level = LEVEL_OF[name]
+        rows, columns = np.divmod(positions, pictures.maps[name].shape[2])
+        guided = settings.guidance != 1 and name in writer.guided and (pictures.label != len(writer.classes)).any()
+        cond = scores = pictures.predict(state, name, positions, len(writer.classes) if guided else None)
+        if guided:
+            cond, uncond = np.split(scores, 2)
+            scores = uncond + settings.guidance * (cond - uncond)
+        if name in biases:
+            scores = scores + biases[name][rows, columns]
+        uniforms = pictures.uniforms[name][:, rows, columns]  # (B, n)
+        p = filter_probabilities(scores.reshape(-1, sizes[level]), settings.levels[level])
+        codes = sample_categorical(p, uniforms.ravel()).reshape(uniforms.shape)
+        pictures.write(name, level, rows, columns, codes, cond)
+        done += len(positions)
+        yield pictures.step(name, done, total)
+
+
+class Pictures:
+    """The maps of a batch of pictures while they are drawn, `many` candidates of each until one is chosen."""
+
+    def __init__(self, maps: Maps, fixed: Maps, label: np.ndarray, seed: int, levels: int, many: int):
+        self.maps = {name: np.repeat(codes, many, 0) for name, codes in maps.items()}
+        self.fixed = {name: np.repeat(known, many, 0) for name, known in fixed.items()}
+        self.final = {name: known.copy() for name, known in self.fixed.items()}
+        self.label, self.many = np.repeat(label, many), many
+        self.bits = np.zeros((len(self.label), levels))
+        # A random number for every token, drawn ahead: what is known doesn't shift the rest.
+        self.uniforms: Maps = {}
+        for row in range(len(self.label)):
+            picture, candidate = divmod(row, many)
+            rng = np.random.default_rng([seed, picture] + [candidate] * (candidate > 0))
+            for name, codes in self.maps.items():
+                self.uniforms.setdefault(name, np.empty(codes.shape))[row] = rng.random(codes.shape[1:])
+
+    def predict(self, state, name: str, positions: np.ndarray, free: int | None) -> np.ndarray:
+        """(B, n, V) log-probabilities; with `free`, the number for no class, those without the class follow."""
+        if free is None:
+            return state.predict(name, positions, self.maps, self.label)
+        doubled = {other: np.concatenate([codes, codes]) for other, codes in self.maps.items()}
+        return state.predict(name, positions, doubled, np.append(self.label, np.full(len(self.label), free)))
+
+    def write(
+        self, name: str, level: int, rows: np.ndarray, columns: np.ndarray, codes: np.ndarray, scores: np.ndarray
+    ) -> None:
+        """Set (B, n) codes where nothing is known, and count their bits by the (B, n, V) log-probabilities."""
+        new = ~self.fixed[name][:, rows, columns]  # (B, n)
+        kept = self.maps[name][:, rows, columns]
+        self.maps[name][:, rows, columns] = np.where(new, codes, kept)
+        self.final[name][:, rows, columns] = True
+        spent = np.take_along_axis(scores, codes[..., None], 2)[..., 0]
+        self.bits[:, level] -= np.where(new, spent, 0).sum(1) / math.log(2)
+
+    def choose(self, scores: np.ndarray) -> None:
+        """Keep the best candidate of each picture."""
+        best = scores.reshape(-1, self.many).argmax(1) + np.arange(0, len(scores), self.many)
+        for each in (self.maps, self.fixed, self.final, self.uniforms):
+            each.update({name: array[best] for name, array in each.items()})
+        self.label, self.bits, self.many = self.label[best], self.bits[best], 1
+
+    def step(self, name: str, done: int, total: int) -> Step:
+        """What there is of the first candidate of each picture."""
+        first = slice(None, None, self.many)
+        tokens, known = (np.stack([each[n][first] for n in ("color", "shape", "texture")], 1) for each in self.both)
+        h, w = tokens.shape[2:]
+        colors = np.full((len(tokens), h, w), -1, np.int32)
+        for other, codes in self.maps.items():
+            if LEVEL_OF[other] == 0:
+                scale = (h // codes.shape[1], w // codes.shape[2])
+                enlarged, there = (
+                    np.repeat(np.repeat(each[other][first], scale[0], 1), scale[1], 2) for each in self.both
+                )
+                colors = np.where(there, enlarged, colors)
+        return Step(tokens, known, colors, done, total, name, LEVEL_OF[name], self.bits[first].copy())
+
+    @property
+    def both(self) -> tuple[Maps, Maps]:
+        return self.maps, self.final
+
+
+def biases_by_map(color_bias: np.ndarray, maps: Maps) -> Maps:
+    """(rows, columns, V) -> the bias of every color map of that size or coarser: the mean over each cell."""
+    biases = {}
+    for name, codes in maps.items():
+        rows, columns = codes.shape[1:]
+        if LEVEL_OF[name] == 0 and rows <= color_bias.shape[0]:
+            cells = color_bias.reshape(rows, color_bias.shape[0] // rows, columns, -1, color_bias.shape[2])
+            biases[name] = cells.mean((1, 3))
+    return biases
 
 
 def log_prob(writer: Writer, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
     """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, one after another."""
-    return survey(writer, tokens, label, likeliest=1).log_prob
+    return score_tokens(writer, tokens, label, likeliest=1).log_prob
 
 
 @dataclass(frozen=True)
-class Survey:
+class TokenScores:
     """What a prior thought of every token of some pictures before it saw it.
 
     log_prob: (B, L, h, w) float32, natural log of p of the token that is there. codes: (B, L, h, w, k) int32, the
@@ -78,7 +154,7 @@ class Survey:
     p: np.ndarray
 
 
-def survey(writer: Writer, tokens: np.ndarray, label: np.ndarray, *, likeliest: int = 5) -> Survey:
+def score_tokens(writer: Writer, tokens: np.ndarray, label: np.ndarray, *, likeliest: int = 5) -> TokenScores:
     """(B, L, h, w) int tokens and (B,) int classes -> the likelihood of each, and the `likeliest` codes there.
 
     Raises ValueError for arguments that don't fit the model.
@@ -89,40 +165,48 @@ def survey(writer: Writer, tokens: np.ndarray, label: np.ndarray, *, likeliest: 
     if not 1 <= likeliest <= most:
         raise ValueError(f"the {likeliest} likeliest codes; accepted: 1 to {most}")
     tokens, label = tokens.astype(np.int32), label.astype(np.int64)
-    writing = writer.start()
-    found = np.empty(tokens.shape, np.float32)
+    maps, fixed = writer.prepare(tokens, mask | True, None)
+    state = writer.new_state()
+    found = np.zeros(tokens.shape, np.float32)
     codes, p = (np.empty((*tokens.shape, likeliest), kind) for kind in (np.int32, np.float32))
-    for level, position in writer.plan(mask):
-        row, column = divmod(position, tokens.shape[3])
-        scores = writing.predict(level, position, tokens, label)
-        found[:, level, row, column] = np.take_along_axis(scores, tokens[:, level, row, column, None], 1)[:, 0]
-        few = np.argpartition(-scores, likeliest - 1, axis=1)[:, :likeliest]
-        few = np.take_along_axis(few, np.argsort(-np.take_along_axis(scores, few, 1), axis=1, kind="stable"), 1)
-        codes[:, level, row, column] = few
-        p[:, level, row, column] = np.exp(np.take_along_axis(scores, few, 1))
-    return Survey(found, codes, p)
+    for name, positions in writer.decoding_order({name: np.zeros_like(known) for name, known in fixed.items()}):
+        level = LEVEL_OF[name]
+        rows, columns = np.divmod(positions, maps[name].shape[2])
+        scores = state.predict(name, positions, maps, label)  # (B, n, V)
+        there = np.take_along_axis(scores, maps[name][:, rows, columns, None], 2)[..., 0]
+        down, across = (side // size for side, size in zip(tokens.shape[2:], maps[name].shape[1:], strict=True))
+        if down > 1:  # a coarse cell: shared by the patches it covers
+            for row, column, value in zip(rows * down, columns * across, there.T, strict=True):
+                cell = found[:, level, row : row + down, column : column + across]
+                cell += value[:, None, None] / (down * across)
+            continue
+        found[:, level, rows, columns] += there
+        few = np.argpartition(-scores, likeliest - 1, axis=2)[..., :likeliest]
+        few = np.take_along_axis(few, np.argsort(-np.take_along_axis(scores, few, 2), axis=2, kind="stable"), 2)
+        codes[:, level, rows, columns] = few
+        p[:, level, rows, columns] = np.exp(np.take_along_axis(scores, few, 2))
+    return TokenScores(found, codes, p)
 
 
-def truncate(scores: np.ndarray, settings: LevelSettings) -> np.ndarray:
-    """(B, V) log-probabilities, in any scale -> (B, V) float64 probabilities after temperature, top-k, top-p, min-p."""
-    p = np.exp((scores - scores.max(1, keepdims=True)).astype(np.float64) / settings.temperature)  # the likeliest: 1
+def filter_probabilities(scores: np.ndarray, settings: LevelSettings) -> np.ndarray:
+    """(B, V) log-probabilities, in any scale -> (B, V) probabilities after temperature, top-k, top-p, min-p."""
+    p = np.exp((scores - scores.max(1, keepdims=True)) / np.float32(settings.temperature))  # the likeliest: 1
     if 0 < settings.top_k < p.shape[1]:
         least = np.partition(p, -settings.top_k, axis=1)[:, -settings.top_k, None]
         p[p < least] = 0
     if settings.top_p < 1:
-        order = np.argsort(-p, axis=1, kind="stable")
-        ranked = np.take_along_axis(p, order, 1)
+        ranked = np.sort(p, 1)[:, ::-1]
         before = np.cumsum(ranked, 1) - ranked  # of all that are likelier
-        ranked[before >= settings.top_p * ranked.sum(1, keepdims=True)] = 0
-        np.put_along_axis(p, order, ranked, 1)
+        kept = (before < settings.top_p * ranked.sum(1, keepdims=True)).sum(1, keepdims=True)
+        p[p < np.take_along_axis(ranked, kept - 1, 1)] = 0
     p[p < settings.min_p] = 0
     return p / p.sum(1, keepdims=True)
 
 
-def draw(p: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """(B, V) probabilities, (B,) in [0, 1) -> (B,) int64: where the cumulative distribution passes each chance."""
+def sample_categorical(p: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """(B, V) probabilities, (B,) in [0, 1) -> (B,) int64: where the cumulative distribution passes each uniform."""
     total = np.cumsum(p, 1)
-    return (total > chance[:, None] * total[:, -1:]).argmax(1)
+    return (total > uniforms[:, None] * total[:, -1:]).argmax(1)
 
 
 def check(writer: Writer, known: np.ndarray, mask: np.ndarray, label: np.ndarray) -> None:
@@ -145,10 +229,17 @@ def check(writer: Writer, known: np.ndarray, mask: np.ndarray, label: np.ndarray
         raise ValueError(f"classes span {label.min()} to {label.max()}; accepted: 0 to {most - 1}, or {most} for none")
 
 
-def check_lean(writer: Writer, lean: np.ndarray | None) -> None:
-    """Raise ValueError unless a lean of the colors is finite and fits the model."""
-    if lean is None:
+def check_sketch(writer: Writer, sketch: np.ndarray | None, color_bias: np.ndarray | None) -> None:
+    """Raise ValueError unless a sketch and a color bias fit the model, and the bias is finite."""
+    size = writer.levels[0].size
+    if sketch is not None:
+        if sketch.shape != writer.sketch_grid or not np.issubdtype(sketch.dtype, np.integer):
+            raise ValueError(f"the sketch is {sketch.dtype} {sketch.shape}; accepted: integers {writer.sketch_grid}")
+        if not -1 <= sketch.min() <= sketch.max() < size:
+            raise ValueError(f"a sketch of codes {sketch.min()} to {sketch.max()}; accepted: 0 to {size - 1}, or -1")
+    if color_bias is None:
         return
-    wanted = (*writer.grid, writer.levels[0].size)
-    if lean.shape != wanted or not np.issubdtype(lean.dtype, np.floating) or not np.isfinite(lean).all():
-        raise ValueError(f"the lean is {lean.dtype} {lean.shape}; accepted: finite floats {wanted}")
+    wanted = (*writer.sketch_grid, size)
+    kind = color_bias.dtype
+    if color_bias.shape != wanted or not np.issubdtype(kind, np.floating) or not np.isfinite(color_bias).all():
+        raise ValueError(f"the color bias is {kind} {color_bias.shape}; accepted: finite floats {wanted}")

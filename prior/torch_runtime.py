@@ -2,29 +2,34 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from cst.config import replacing
 from cst.torch_runtime import load_weights
 from prior.config import GPTConfig, PriorConfig
+from prior.decode_state import GPTState, PixelCNNState
 from prior.gpt import GPT
 from prior.pixelcnn import PixelCNN
 from prior.protocol import Settings, Step
-from prior.sample import check, sample
-from prior.writing import Arrays, GPTWriting, PixelCNNWriting, plan_by_level, plan_by_patch
+from prior.runtime import MapOrder
+from prior.sample import Maps, check, sample
+from prior.torch_color_maps import color_maps
 
 WEIGHTS = "model.safetensors"
 
 
 def build(config: PriorConfig) -> GPT | PixelCNN:
     """The untrained network that a configuration describes."""
-    network = GPT if isinstance(config.model, GPTConfig) else PixelCNN
-    return network(config.model, config.vocabulary, config.grid, len(config.classes))
+    if isinstance(config.model, GPTConfig):
+        return GPT(config.model, config.vocabulary, len(config.classes))
+    return PixelCNN(config.model, config.vocabulary, config.grid, len(config.classes))
 
 
 def save_prior(net: GPT | PixelCNN, config: PriorConfig, out: Path) -> None:
@@ -33,6 +38,20 @@ def save_prior(net: GPT | PixelCNN, config: PriorConfig, out: Path) -> None:
         tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
         save_file({name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, part)
     dataclasses.replace(config, files={}).with_files(out, WEIGHTS).save(out)
+
+
+def assemble(folder: Path) -> None:
+    """Put the trained parts of a GPT together as one artifact, once all are there."""
+    config = PriorConfig.load(folder)
+    net = build(config)
+    paths = [folder / f"{name}.safetensors" for name in net.parts]
+    if not all(path.exists() for path in paths):
+        return
+    with safe_open(folder / "colors.safetensors", framework="pt") as file:
+        net.colors.copy_(file.get_tensor("colors"))
+    for path, part in zip(paths, net.parts.values(), strict=True):
+        load_weights(part, path)
+    save_prior(net, config, folder)
 
 
 def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu") -> tuple[GPT | PixelCNN, PriorConfig]:
@@ -46,22 +65,40 @@ def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu")
 class TorchPrior:
     """A network on torch; the `Prior` and `Writer` protocols on numpy arrays."""
 
-    def __init__(self, net: GPT | PixelCNN, classes: Sequence[str]):
-        self.net, self.classes, self.levels, self.grid = net, tuple(classes), net.levels, net.grid
+    def __init__(self, net: GPT | PixelCNN, config: PriorConfig):
+        self.net, self.config = net, config
+        self.classes, self.levels, self.grid = config.classes, config.vocabulary, config.grid
         self.device = next(net.parameters()).device
+        order = MapOrder(config.model, config.grid, net.colors.cpu().numpy() if isinstance(net, GPT) else None)
+        self.prepare, self.decoding_order = order.prepare, order.decoding_order
+        self.sketch_grid, self.drafts, self.guided = order.sketch_grid, order.drafts, order.guided
 
     @classmethod
     def load(cls, folder: str | os.PathLike, *, device: torch.device | str = "cpu") -> "TorchPrior":
         """The prior of a folder. Raises ValueError if it is damaged or something else."""
-        net, config = load_prior(folder, device=device)
-        return cls(net, config.classes)
+        return cls(*load_prior(folder, device=device))
 
     @torch.no_grad()
     def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
         """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, all at once; see `Prior.log_prob`."""
         check(self, tokens, np.ones(tokens.shape, bool), label)
-        likelihoods = self.net(self._tensor(tokens), self._tensor(label))
-        return torch.stack(likelihoods, 1).reshape(tokens.shape).cpu().numpy()
+        codes, classes = self._tensor(tokens), self._tensor(label)
+        if not isinstance(self.net, GPT):
+            return torch.stack(self.net(codes, classes), 1).reshape(tokens.shape).cpu().numpy()
+        h, w = tokens.shape[2:]
+        maps = {**color_maps(codes[:, 0], self.net.colors), "shape": codes[:, 1], "texture": codes[:, 2]}
+        layout = self.net("layout", maps, classes)
+        coarse = [layout[:, :16].view(-1, 4, 4), layout[:, 16:].view(-1, 8, 8)]
+        coarse.append(self.net("color16", maps, classes).view(-1, 16, 16))
+        found = [self.net(name, maps, classes).view(-1, h, w) for name in self.levels_by_name]
+        for values in coarse:
+            cells = (h // values.shape[1]) * (w // values.shape[2])
+            found[0] += F.interpolate(values[:, None] / cells, (h, w), mode="nearest")[:, 0]
+        return torch.stack(found, 1).cpu().numpy()
+
+    @property
+    def levels_by_name(self) -> tuple[str, ...]:
+        return tuple(level.name for level in self.levels)
 
     def sample(
         self,
@@ -71,34 +108,30 @@ class TorchPrior:
         settings: Settings,
         seed: int,
         *,
-        lean: np.ndarray | None = None,
+        sketch: np.ndarray | None = None,
+        color_bias: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """See `Prior.sample`."""
-        return sample(self, known, mask, label, settings, seed, lean=lean)
+        return sample(self, known, mask, label, settings, seed, sketch=sketch, color_bias=color_bias)
 
-    def plan(self, mask: np.ndarray) -> Sequence[tuple[int, int]]:
-        """See `Writer.plan`."""
-        return plan_by_level(mask) if isinstance(self.net, GPT) else plan_by_patch(mask)
-
-    def start(self) -> GPTWriting | PixelCNNWriting:
-        """See `Writer.start`."""
+    def new_state(self) -> GPTState | PixelCNNState:
+        """See `Writer.new_state`."""
         if isinstance(self.net, GPT):
-            zeros = lambda shape: torch.zeros(shape, device=self.device)  # noqa: E731
-            return GPTWriting(self.net.config, self.levels, zeros=zeros, step=self._step)
-        return PixelCNNWriting(look=self._look, head=self._head)
+            return GPTState(self.net.config, [level.size for level in self.levels], step=self._step)
+        return PixelCNNState(look=self._look, head=self._head)
+
+    def critic(self, maps: Maps, label: np.ndarray) -> None:
+        """See `Writer.critic`: there is none here."""
+
+    @torch.no_grad()
+    def _step(self, part: str, near: list[np.ndarray], *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        place, coordinates, label, past, absent = (torch.tensor(array, device=self.device) for array in arrays)
+        near = [self._tensor(codes) for codes in near]
+        scores, present = self.net.parts[part].step(near, place, coordinates, label, past, absent)
+        return scores.cpu().numpy(), present.cpu().numpy()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(array, np.int64)).to(self.device)
-
-    @torch.no_grad()
-    def _step(
-        self, level: int, near: list[np.ndarray], position: int, label: np.ndarray, keys: Arrays, values: Arrays
-    ) -> tuple[np.ndarray, Arrays, Arrays]:
-        place = torch.tensor(position, device=self.device)
-        scores, keys, values = self.net.stacks[level].step(
-            [self._tensor(tokens) for tokens in near], place, self._tensor(label), keys, values
-        )
-        return scores.cpu().numpy(), keys, values
 
     @torch.no_grad()
     def _look(self, tokens: np.ndarray, position: int, label: np.ndarray) -> torch.Tensor:

@@ -23,10 +23,10 @@ from cst.config import PRETRAINED, TokenizerConfig, replacing, write_json
 from cst.images import Photos, find_photos, split
 from cst.torch_runtime import TorchEncoder
 from cst.train import update_ema, use_bf16
-from prior.color_maps import color_maps, near_codes, nearest_color
-from prior.config import GPT_PARTS, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
+from prior.torch_color_maps import color_maps, near_codes, nearest_color
+from prior.config import CONTEXTS, GPT_PARTS, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.dataset import class_names
-from prior.gpt import CONTEXTS, GPT, LEVEL_OF
+from prior.gpt import GPT
 from prior.pictures import ToldCrops
 from prior.tokenset import TokenSet
 
@@ -69,7 +69,7 @@ class Trainer:
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         self._check_resumes()
         self.encoder = TorchEncoder(self.codebooks, self.device)
-        self.colors_only = LEVEL_OF[name] == 0 if name != "layout" else True
+        self.colors_only = LEVEL_OF.get(name, 0) == 0
         self.crops = ToldCrops(
             Photos(training, shortest=GRID * self.codebooks.patch, memory_gib=8),
             [classes.index(entry.label) for entry in training],

@@ -23,12 +23,8 @@ class Window:
         for row, column in self.offsets:
             yield padded[:, self.reach + row : self.reach + row + h, self.reach + column : self.reach + column + w]
 
-    def at(self, tokens: np.ndarray, position: int, outside: int) -> np.ndarray:
-        """(B, h, w) integers and a position in raster order -> (B, len(self)) int64; `outside` beyond the border."""
-        b, h, w = tokens.shape
-        row, column = divmod(position, w)
-        found = np.full((b, len(self)), outside, np.int64)
-        for index, (down, right) in enumerate(self.offsets):
-            if 0 <= row + down < h and 0 <= column + right < w:
-                found[:, index] = tokens[:, row + down, column + right]
-        return found
+    def at(self, tokens: np.ndarray, rows: np.ndarray, columns: np.ndarray, outside: int) -> np.ndarray:
+        """(B, h, w) integers and (n,) places -> (B, n, len(self)) integers; `outside` beyond the border."""
+        padded = np.pad(tokens, ((0, 0), (self.reach,) * 2, (self.reach,) * 2), constant_values=outside)
+        down, across = (offsets[None] + self.reach for offsets in np.array(self.offsets).T)
+        return padded[:, rows[:, None] + down, columns[:, None] + across]

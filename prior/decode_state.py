@@ -1,0 +1,126 @@
+"""What each kind of prior remembers between one token and the next, and the order in which it writes them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from prior.config import CONTEXTS, LAYOUT_SIDES, LEVEL_OF, GPTConfig
+from prior.window import Window
+
+Maps = dict[str, np.ndarray]  # name -> (B, h, w)
+Order = list[tuple[str, np.ndarray]]  # a map, and the positions on it that are written at once
+# (part, near, place, coordinates, label, past, absent) -> log-probabilities (n, V), present; see `Detail.step`
+GPTStep = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def order_by_map(fixed: Maps, reach: int) -> Order:
+    """The GPT's order: map by map, each up to its last unknown token; a map that is wholly known costs nothing.
+
+    The coarse layout is written token by token. A token of a finer map needs only those within `reach` rows above it
+    and columns beside it, so that all tokens of a diagonal are written at once.
+    """
+    order = []
+    for name, known in fixed.items():
+        h, w = known.shape[1:]
+        unknown = ~known.all(0)  # (h, w)
+        if not unknown.any():
+            continue
+        rows, columns = np.divmod(np.arange(h * w), w)
+        turn = np.arange(h * w) if is_layout(name) else columns + (reach + 1) * rows
+        order += [(name, np.flatnonzero(turn == now)) for now in range(turn[unknown.ravel()].max() + 1)]
+    return [(name, positions) for name, positions in order if len(positions)]
+
+
+def order_by_patch(fixed: Maps) -> Order:
+    """The PixelCNN's order: patch by patch, and only what is unknown."""
+    names = list(fixed)
+    unknown = np.stack([~known.all(0).ravel() for known in fixed.values()], 1)  # (N, L)
+    return [(names[level], np.array([position])) for position, level in np.argwhere(unknown)]
+
+
+def is_layout(name: str) -> bool:
+    return name in {f"color{side}" for side in LAYOUT_SIDES}
+
+
+class GPTState:
+    """The keys and values of the map being written (a KV cache, laid out as a grid); see `DecodeState`."""
+
+    def __init__(self, config: GPTConfig, sizes: Sequence[int], *, step: GPTStep):
+        """sizes: codes of each level. step: runs a part's network at n places."""
+        self.config, self.sizes, self._step = config, sizes, step
+        self.own, self.context = Window(config.window, causal=True), Window(config.context, causal=False)
+        self._part, self._cache = "", np.empty(0)
+
+    def predict(self, name: str, positions: np.ndarray, maps: Maps, label: np.ndarray) -> np.ndarray:
+        """See `DecodeState.predict`; the groups of a map come one after another, as in `order_by_map`."""
+        batch, h, w = maps[name].shape
+        part = "layout" if is_layout(name) else name
+        if part != self._part:
+            self._begin(part, batch, h, w)
+        rows, columns = np.divmod(positions, w)
+        contexts = CONTEXTS.get(name, ((f"color{LAYOUT_SIDES[0]}", 2),))  # of the layout: the coarser map
+        near = [self.own.at(maps[name], rows, columns, self.sizes[LEVEL_OF[name]])]
+        for other, factor in contexts:
+            outside = self.sizes[LEVEL_OF[other]]
+            if name == other:  # the coarsest map of all
+                near.append(np.full((batch, len(positions), len(self.context)), outside))
+            else:
+                near.append(self.context.at(maps[other], rows // factor, columns // factor, outside))
+        if part == "layout":
+            before = sum(side * side for side in LAYOUT_SIDES if side < h)
+            place = before + positions  # one at a time
+            index = np.arange(max(1, place[0]))[None]
+            coordinates = (np.stack([rows, columns], 1) + 0.5) * (LAYOUT_SIDES[-1] / h)
+            past, absent = self._cache[:, index], index >= place[0]
+        else:
+            place, coordinates = rows % 4 * 4 + columns % 4, np.stack([rows, columns], 1)
+            down, across = (offsets[None] for offsets in np.array(self.own.offsets).T)
+            there, beside = rows[:, None] + down, columns[:, None] + across  # (n, places)
+            absent = (there < 0) | (beside < 0) | (beside >= w)
+            past = self._cache[:, there + self.own.reach, beside + self.own.reach]  # (B, n, places, ...)
+        repeated = [np.broadcast_to(array, (batch, *array.shape)) for array in (place, coordinates, absent)]
+        scores, present = self._step(
+            part,
+            [codes.reshape(-1, codes.shape[-1]).astype(np.int64) for codes in near],
+            repeated[0].reshape(-1).astype(np.int64),
+            repeated[1].reshape(-1, 2).astype(np.float32),
+            np.repeat(label, len(positions)).astype(np.int64),
+            past.reshape(-1, *past.shape[2:]),
+            repeated[2].reshape(-1, absent.shape[-1]),
+        )
+        present = present.reshape(batch, len(positions), *present.shape[1:])
+        if part == "layout":
+            self._cache[:, place] = present
+        else:
+            self._cache[:, rows + self.own.reach, columns + self.own.reach] = present
+        return scores.reshape(batch, len(positions), -1)
+
+    def _begin(self, part: str, batch: int, h: int, w: int) -> None:
+        config, reach = self.config, self.own.reach
+        layers = config.layers_of(part)
+        places = (sum(side * side for side in LAYOUT_SIDES),) if part == "layout" else (h + reach, w + 2 * reach)
+        size = config.width // config.heads
+        self._part, self._cache = part, np.zeros((batch, *places, layers, 2, config.heads, size), np.float32)
+
+
+class PixelCNNState:
+    """What the network saw before the patch being written; see `DecodeState`.
+
+    look: (tokens, position, label) -> (B, D), what the patches before `position` say. head: (level, hidden, codes
+    (B, L)) -> (B, V) log-probabilities.
+    """
+
+    def __init__(self, *, look: Callable[..., Any], head: Callable[..., np.ndarray]):
+        self._look, self._head = look, head
+        self._at, self._hidden = -1, None
+
+    def predict(self, name: str, positions: np.ndarray, maps: Maps, label: np.ndarray) -> np.ndarray:
+        """See `DecodeState.predict`."""
+        (position,) = positions
+        tokens = np.stack(list(maps.values()), 1)
+        if position != self._at:
+            self._at, self._hidden = position, self._look(tokens, position, label)
+        row, column = divmod(position, tokens.shape[3])
+        codes = tokens[:, :, row, column].astype(np.int64)
+        return self._head(list(maps).index(name), self._hidden[: len(tokens)], codes)[:, None]
