@@ -53,6 +53,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         said = "one for all levels, or one each (default: the model's)"
         command.add_argument(f"--{flag}", type=kind, nargs="+", metavar="X", help=said)
     command.add_argument("--guidance", type=float, help="how much the class counts (default: the model's)")
+    command.add_argument("--best-of", type=int, metavar="N", help="color maps per picture, of which the best is kept")
     command = commands.add_parser("sheet", help="samples of several classes by both models, side by side")
     command.add_argument("--class", dest="names", nargs="+", required=True, metavar="NAME", help="kinds of picture")
     command.add_argument("--count", type=int, default=4, help="pictures of each kind by each model (default 4)")
@@ -83,7 +84,8 @@ def settings(flags: argparse.Namespace, defaults: Settings) -> Settings:
         given = given * len(levels) if len(given) == 1 else given
         levels = [dataclasses.replace(level, **{field.name: value}) for level, value in zip(levels, given, strict=True)]
     guidance = defaults.guidance if flags.guidance is None else flags.guidance
-    return Settings(tuple(levels), guidance)
+    candidates = defaults.candidates if flags.best_of is None else flags.best_of
+    return Settings(tuple(levels), guidance, candidates)
 
 
 def draw(flags: argparse.Namespace) -> None:
@@ -107,9 +109,11 @@ def draw(flags: argparse.Namespace) -> None:
         # Every batch after the first has a seed of its own, far from those that a person would give.
         seed = int(np.random.SeedSequence([flags.seed, first]).generate_state(1)[0]) if first else flags.seed
         steps = sampler.sample(name, count=count, seed=seed, settings=chosen)
-        bar = tqdm(steps, total=len(sampler.prior.levels) * sampler.prior.grid[0] * sampler.prior.grid[1], unit="token")
-        for step in bar:
-            bar.set_description(sampler.prior.levels[step.level].name, refresh=False)
+        with tqdm(unit="token") as bar:
+            for step in steps:
+                bar.total = step.total
+                bar.set_description(step.name, refresh=False)
+                bar.update(step.done - bar.n)
         for picture, tokens in zip(sampler.paint(step), sampler.tokens(step), strict=True):
             path = flags.out / f"{stem}-{flags.seed}-{len(pictures):03d}.png"
             with replacing(path) as part:

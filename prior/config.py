@@ -63,14 +63,7 @@ ModelConfig = GPTConfig | PixelCNNConfig
 KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
 PRESETS: dict[str, ModelConfig] = {
     "tiny": GPTConfig(
-        width=32,
-        hidden=64,
-        layout_layers=1,
-        detail_layers=(1, 1, 1, 1),
-        embedding=16,
-        window=5,
-        context=3,
-        dropout=0.0,
+        width=32, hidden=64, layout_layers=1, detail_layers=(1, 1, 1, 1), embedding=16, window=5, context=3, dropout=0.0
     ),
     "small": GPTConfig(),
     "base": GPTConfig(width=384, hidden=1024, heads=3),

@@ -203,15 +203,8 @@ class Layout(nn.Module):
             x = block(x, first, cos, sin, mask)
         return self.head(norm(x))
 
-
     def step(
-        self,
-        near: Sequence[Tensor],
-        place: Tensor,
-        coordinates: Tensor,
-        label: Tensor,
-        past: Tensor,
-        absent: Tensor,
+        self, near: Sequence[Tensor], place: Tensor, coordinates: Tensor, label: Tensor, past: Tensor, absent: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`forward` for one token; see `Detail.step`. place: (n,) positions in the sequence."""
         cells = LAYOUT_SIDES[0] ** 2
@@ -261,13 +254,7 @@ class Detail(nn.Module):
         return norm(x.flatten(1, 2).flatten(2, 3))
 
     def step(
-        self,
-        near: Sequence[Tensor],
-        place: Tensor,
-        coordinates: Tensor,
-        label: Tensor,
-        past: Tensor,
-        absent: Tensor,
+        self, near: Sequence[Tensor], place: Tensor, coordinates: Tensor, label: Tensor, past: Tensor, absent: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`forward` at n places, unaugmented, from the keys and values of the tokens before each.
 

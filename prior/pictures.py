@@ -9,7 +9,6 @@ import itertools
 import numpy as np
 from PIL import Image
 
-from cst.images import Photos
 from prior.dataset import LabeledCrops
 from prior.gpt import TOLD
 

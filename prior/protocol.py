@@ -8,7 +8,6 @@ import numpy as np
 
 from cst.protocol import Level
 
-
 MAX_CANDIDATES = 16
 
 
@@ -68,9 +67,10 @@ class Step:
 
     tokens: (B, L, h, w) int32, of which `known` (bool, same shape) are final so far. colors: (B, h, w) int32, the color
     code of each patch so far: its own, else that of the finest coarse cell over it, else -1. done of total: tokens of
-    a picture decided, for progress. name: of the map just written. level: the index of its level. bits: (B, L)
-    float64, the information in what was drawn so far, in bits, by the model itself (temperature 1, no guidance,
-    nothing cut off).
+    a picture decided, for progress. name: of the map just written. written: for every map in order, the share that is
+    final of what was unknown. best_of: candidates that the coarse colors of each picture were chosen from, 1 before.
+    bits: (B, L) float64, the information in what was drawn so far, in bits, by the model itself (temperature 1, no
+    guidance, nothing cut off).
     """
 
     tokens: np.ndarray
@@ -79,7 +79,8 @@ class Step:
     done: int
     total: int
     name: str
-    level: int
+    written: dict[str, float]
+    best_of: int
     bits: np.ndarray
 
 
@@ -117,7 +118,7 @@ class Prior(Protocol):
 
         known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int. The same seed gives the same pictures.
         sketch: (*sketch_grid) int, color codes that are kept, -1 where there is none. color_bias: (*sketch_grid, V)
-        float, a logit bias of the color codes at a place (a product of experts: Hinton, 2002, "Training Products of
+        or (*grid, V) float, a logit bias of the color codes at a place (a product of experts: Hinton, 2002, "Training Products of
         Experts"). Stop by leaving the iteration; the last step holds all there is.
         """
         ...
@@ -145,7 +146,7 @@ class Writer(Protocol):
         """Begin some pictures."""
         ...
 
-    def critic(self, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray | None:
+    def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
         """(B,) how much the drafts look like those of photos, larger is better; None without a critic."""
         ...
 

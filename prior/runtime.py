@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from cst.runtime import load_onnxruntime
 from cst.protocol import Level
+from cst.runtime import load_onnxruntime
 from prior.color_maps import coarse_maps, side_of
 from prior.config import COARSE, CONTEXTS, GPTConfig, PixelCNNConfig, PriorConfig
 from prior.decode_state import GPTState, Order, PixelCNNState, order_by_map, order_by_patch
@@ -136,11 +136,11 @@ class OnnxPrior:
             return GPTState(model, [level.size for level in self.levels], step=self._step)
         return PixelCNNState(look=RowByRow(*self.sessions[:2], model), head=self._head)
 
-    def critic(self, maps: Maps, label: np.ndarray) -> np.ndarray | None:
+    def critic(self, maps: Maps) -> np.ndarray | None:
         """See `Writer.critic`."""
         if self._critic is None:
             return None
-        return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]], "label": label.astype(np.int64)})[0]
+        return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]]})[0]
 
     def _step(
         self,

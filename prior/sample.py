@@ -37,7 +37,7 @@ def sample(
     sizes = [level.size for level in writer.levels]
     biases = {} if color_bias is None else biases_by_map(color_bias, maps)
     drafts = [name for name, _ in order if name in writer.drafts]
-    many = settings.candidates if drafts and writer.critic(maps, label) is not None else 1
+    many = settings.candidates if drafts and writer.critic(maps) is not None else 1
     pictures = Pictures(maps, fixed, label.astype(np.int64), seed, len(writer.levels), many)
     total = sum(len(positions) for _, positions in order)
     state, done = writer.new_state(), 0
@@ -45,7 +45,7 @@ def sample(
         yield pictures.step("texture", 0, 0)
     for name, positions in order:
         if pictures.many > 1 and name not in writer.drafts:
-            pictures.choose(writer.critic(pictures.maps, pictures.label))
+            pictures.choose(writer.critic(pictures.maps))
         level = LEVEL_OF[name]
         rows, columns = np.divmod(positions, pictures.maps[name].shape[2])
         guided = settings.guidance != 1 and name in writer.guided and (pictures.label != len(writer.classes)).any()
@@ -70,7 +70,7 @@ class Pictures:
         self.maps = {name: np.repeat(codes, many, 0) for name, codes in maps.items()}
         self.fixed = {name: np.repeat(known, many, 0) for name, known in fixed.items()}
         self.final = {name: known.copy() for name, known in self.fixed.items()}
-        self.label, self.many = np.repeat(label, many), many
+        self.label, self.many, self.best_of = np.repeat(label, many), many, 1
         self.bits = np.zeros((len(self.label), levels))
         # A random number for every token, drawn ahead: what is known doesn't shift the rest.
         self.uniforms: Maps = {}
@@ -103,7 +103,7 @@ class Pictures:
         best = scores.reshape(-1, self.many).argmax(1) + np.arange(0, len(scores), self.many)
         for each in (self.maps, self.fixed, self.final, self.uniforms):
             each.update({name: array[best] for name, array in each.items()})
-        self.label, self.bits, self.many = self.label[best], self.bits[best], 1
+        self.label, self.bits, self.best_of, self.many = self.label[best], self.bits[best], self.many, 1
 
     def step(self, name: str, done: int, total: int) -> Step:
         """What there is of the first candidate of each picture."""
@@ -118,7 +118,11 @@ class Pictures:
                     np.repeat(np.repeat(each[other][first], scale[0], 1), scale[1], 2) for each in self.both
                 )
                 colors = np.where(there, enlarged, colors)
-        return Step(tokens, known, colors, done, total, name, LEVEL_OF[name], self.bits[first].copy())
+        written = {
+            other: float(1 - (~known[first]).sum() / max(1, (~self.fixed[other][first]).sum()))
+            for other, known in self.final.items()
+        }
+        return Step(tokens, known, colors, done, total, name, written, self.best_of, self.bits[first].copy())
 
     @property
     def both(self) -> tuple[Maps, Maps]:
@@ -239,7 +243,6 @@ def check_sketch(writer: Writer, sketch: np.ndarray | None, color_bias: np.ndarr
             raise ValueError(f"a sketch of codes {sketch.min()} to {sketch.max()}; accepted: 0 to {size - 1}, or -1")
     if color_bias is None:
         return
-    wanted = (*writer.sketch_grid, size)
-    kind = color_bias.dtype
-    if color_bias.shape != wanted or not np.issubdtype(kind, np.floating) or not np.isfinite(color_bias).all():
-        raise ValueError(f"the color bias is {kind} {color_bias.shape}; accepted: finite floats {wanted}")
+    kind, accepted = color_bias.dtype, ((*writer.sketch_grid, size), (*writer.grid, size))
+    if color_bias.shape not in accepted or not np.issubdtype(kind, np.floating) or not np.isfinite(color_bias).all():
+        raise ValueError(f"the color bias is {kind} {color_bias.shape}; accepted: finite floats {accepted[0]}")

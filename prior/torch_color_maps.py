@@ -7,8 +7,10 @@ from torch import Tensor
 
 def nearest_color(colors: Tensor, centroids: Tensor) -> Tensor:
     """(..., 3) float32 -> (...) int64: the nearest of (V, 3) centroids."""
-    return torch.addmm(-centroids.square().sum(1) / 2, colors.flatten(0, -2), centroids.T).argmax(1).view(
-        colors.shape[:-1]
+    return (
+        torch.addmm(-centroids.square().sum(1) / 2, colors.flatten(0, -2), centroids.T)
+        .argmax(1)
+        .view(colors.shape[:-1])
     )
 
 

@@ -120,7 +120,7 @@ class TorchPrior:
             return GPTState(self.net.config, [level.size for level in self.levels], step=self._step)
         return PixelCNNState(look=self._look, head=self._head)
 
-    def critic(self, maps: Maps, label: np.ndarray) -> None:
+    def critic(self, maps: Maps) -> None:
         """See `Writer.critic`: there is none here."""
 
     @torch.no_grad()

@@ -23,12 +23,12 @@ from cst.config import PRETRAINED, TokenizerConfig, replacing, write_json
 from cst.images import Photos, find_photos, split
 from cst.torch_runtime import TorchEncoder
 from cst.train import update_ema, use_bf16
-from prior.torch_color_maps import color_maps, near_codes, nearest_color
 from prior.config import CONTEXTS, GPT_PARTS, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.dataset import class_names
 from prior.gpt import GPT
 from prior.pictures import ToldCrops
 from prior.tokenset import TokenSet
+from prior.torch_color_maps import color_maps, near_codes, nearest_color
 
 GRID = 32  # patches
 
@@ -121,15 +121,12 @@ class Trainer:
         matrices = [
             parameter
             for name, parameter in self.part.named_parameters()
-            if parameter.ndim == 2 and "blocks" in name or "own" in name or "around" in name
+            if (parameter.ndim == 2 and "blocks" in name) or "own" in name or "around" in name
         ]
         chosen = {id(parameter) for parameter in matrices}
         rest = [parameter for parameter in self.part.parameters() if id(parameter) not in chosen]
         muon = torch.optim.Muon(
-            matrices,
-            self.config.matrix_rate,
-            weight_decay=self.config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
+            matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay, adjust_lr_fn="match_rms_adamw"
         )
         adamw = torch.optim.AdamW(rest, self.config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.rates = [(muon, self.config.matrix_rate), (adamw, self.config.learning_rate)]
@@ -210,9 +207,7 @@ class Trainer:
         total, count = 0.0, 0
         for start in range(0, len(self.held_out), 16):
             part = slice(start, start + 16)
-            scores = self.ema(
-                self.name, self.split(self.held_out[part]), self.held_out_labels[part], dtype=self.dtype
-            )
+            scores = self.ema(self.name, self.split(self.held_out[part]), self.held_out_labels[part], dtype=self.dtype)
             total, count = total - scores.sum().item(), count + scores.numel()
         bits = total / math.log(2) / count
         self.history.append({"step": step, "bits": bits, "train": training})
@@ -256,7 +251,9 @@ def train(name: str, config: GPTTrainConfig, **places) -> list[dict]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m prior.train_gpt", description=__doc__.splitlines()[0])
-    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips of them")
+    parser.add_argument(
+        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips of them"
+    )
     parser.add_argument("--tokenizer", type=Path, default=PRETRAINED, help="folder of the tokenizer; default: packaged")
     parser.add_argument("--out", type=Path, required=True, help="folder of the prior; an interrupted run resumes")
     parser.add_argument("--preset", default="small", help="default small")

@@ -81,7 +81,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
     ) -> Iterator[tuple]:
         """Draw a part of a photo anew in all three levels, and keep the codes of the rest.
 
-        photo: any picture file, of which the middle square is taken, 128 pixels a side. canvas: where part is
+        photo: any picture file, of which the middle square is taken, 256 pixels a side. canvas: where part is
         "what I brush", its layers are square picture files, clear where the photo is kept; else it may be empty. part:
         which patches are drawn anew. kind: a kind of flower in any case, or "Any kind". count: pictures, 1 to 8. seed:
         0 to 2147483647. Returns what `/sample` returns; `/stop_remix` ends it early.

@@ -16,7 +16,7 @@ from prior.protocol import Step
 from prior.sheet import contact_sheet
 from space.bits import SampleNumbers, fixed_bits, mean_bits, table
 from space.models import NAMES
-from space.tiles import Tile, clear, draft_address, grid, shares
+from space.tiles import Tile, clear, draft_address, grid
 from space.welcome import data_url
 from space.wish import ANY, Wish
 
@@ -51,7 +51,7 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
     given = wish.given
     steps = sampler.sample(
         name, count=wish.count, seed=wish.seed, settings=wish.settings,
-        known=given.known, mask=given.mask, lean=given.lean,
+        known=given.known, mask=given.mask, sketch=given.sketch, color_bias=given.color_bias,
     )  # fmt: skip
     beside = [Tile(data_url(picture, "WEBP"), caption, caption) for caption, picture in given.pictures]
     step, seconds, shown = None, 0.0, 0.0
@@ -73,7 +73,7 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
     pictures = sampler.paint(step)
     paint_ms = 1000 * (time.perf_counter() - start)
     if step.done < step.total:
-        pictures = [clear(picture, known) for picture, known in zip(pictures, step.known, strict=True)]
+        pictures = [clear(picture, there) for picture, there in zip(pictures, step.colors >= 0, strict=True)]
     levels, there = sampler.prior.levels, already(sampler, wish)
     numbers = SampleNumbers(
         kind=name or ANY,
@@ -82,6 +82,7 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
         size=sampler.size,
         grid=(len(levels), *sampler.prior.grid),
         settings=wish.settings,
+        best_of=step.best_of,
         bits_per_code=mean_bits(step, levels, there),
         fixed_bits_per_code=fixed_bits(levels),
         bits=tuple(round(float(bits), 1) for bits in step.bits.sum(1)),
@@ -104,18 +105,32 @@ def already(sampler: Sampler, wish: Wish) -> np.ndarray:
 def preview(sampler: Sampler, step: Step, wish: Wish, beside: Sequence[Tile], *, painting: bool = False) -> str:
     """The pictures of a step without any network, and the stage in words."""
     names = [level.name for level in sampler.prior.levels]
-    written = shares(step, names, already(sampler, wish))
     if painting:
         words = "Painting"
-    elif sampler.prior.config.kind == "gpt":  # level by level
-        words = f"Writing {names[step.level]}s"
+    elif sampler.prior.config.kind == "gpt":  # map by map
+        words = f"Writing {step.name}s" if step.name in names[1:] else f"Writing colors, {layer_name(step, step.name)}"
     else:
         words = f"Writing patch by patch: {', '.join(names)}"
     tiles = [
-        Tile(draft_address(draft, known), alt(wish, number))
-        for number, (draft, known) in enumerate(zip(sampler.preview(step), step.known, strict=True), 1)
+        Tile(draft_address(draft, there, known), alt(wish, number))
+        for number, (draft, there, known) in enumerate(
+            zip(sampler.preview(step), step.colors >= 0, step.known, strict=True), 1
+        )
     ]
-    return grid(tiles, words, [*written, (LAST, 0)], crisp=not step.known[:, 1:].any(), given=beside)
+    return grid(tiles, words, [*layers(step), (LAST, 0)], crisp=not step.known[:, 1:].any(), given=beside)
+
+
+def layers(step: Step) -> list[tuple[str, float]]:
+    """(name of a map, share of it that is written), in order."""
+    return [(layer_name(step, name), share) for name, share in step.written.items()]
+
+
+def layer_name(step: Step, name: str) -> str:
+    """A map as the page calls it: color maps by their size, where there are several."""
+    if "color4" not in step.written or not name.startswith("color"):
+        return name
+    side = int(name.removeprefix("color") or step.colors.shape[1])
+    return f"{side} × {side}"
 
 
 def alt(wish: Wish, number: int) -> str:
@@ -152,13 +167,14 @@ def keep(
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(folder.glob(f"{wish.stem}-*.*")):
             file.write(path, path.name)
-    written = shares(step, [level.name for level in sampler.prior.levels], there)
     words = wish.title(numbers.kind, numbers.model)
+    if step.best_of > 1:
+        words += f"; colors: the best of {step.best_of}"
     if numbers.stopped:
         share = numbers.codes / (wish.count * (~there).sum())
         words = f"Stopped after {share:.0%} of the codes: this is what there is"
     return Drawn(
-        live=grid(tiles, words, [*written, (LAST, 1)], crisp=not step.known[:, 1:].any(), given=beside),
+        live=grid(tiles, words, [*layers(step), (LAST, 1)], crisp=not step.known[:, 1:].any(), given=beside),
         pictures=[(str(path), tile.alt) for path, tile in zip(paths, tiles, strict=True)],
         sheet=str(sheet),
         archive=str(archive),

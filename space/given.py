@@ -24,19 +24,20 @@ AREAS = {  # of a photo: its rows and columns, in quarters
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What is there before anything is drawn; see `Sampler.sample` for `known`, `mask` and `lean`.
+    """What is there before anything is drawn; see `Sampler.sample` for all but `pictures`.
 
     pictures: (caption, picture) of it, to be shown beside what is drawn.
     """
 
     known: np.ndarray | None = None
     mask: np.ndarray | None = None
-    lean: np.ndarray | None = None
+    sketch: np.ndarray | None = None
+    color_bias: np.ndarray | None = None
     pictures: tuple[tuple[str, Image.Image], ...] = ()
 
 
 def of_sketch(sampler: Sampler, cells: Cells, closely: str) -> Given:
-    """The painted colors, "exactly" as the nearest codes or "loosely" as a lean; where nothing is painted, nothing.
+    """The painted colors, "exactly" as the nearest codes or "loosely" as a logit bias; where nothing is painted, nothing.
 
     Raises ValueError for an empty sketch, or another word.
     """
@@ -45,16 +46,13 @@ def of_sketch(sampler: Sampler, cells: Cells, closely: str) -> Given:
     if not cells.painted.any():
         raise ValueError("nothing is painted yet; paint some colors on the canvas, or press an example sketch")
     books = sampler.tokenizer.codebooks
-    known = np.zeros((len(sampler.prior.levels), *sampler.prior.grid), np.int32)
-    mask = np.zeros(known.shape, bool)
     codes = snap(books, cells.colors)
     snapped = flat(books, codes)
     snapped.putalpha(Image.fromarray(cells.painted).convert("L").resize(snapped.size, Image.Resampling.NEAREST))
     pictures = (("your colors, each the nearest code", snapped),)
     if closely == "loosely":
-        return Given(known, mask, toward(books.color, cells.colors, cells.painted), pictures)
-    known[0], mask[0] = codes, cells.painted
-    return Given(known, mask, pictures=pictures)
+        return Given(color_bias=toward(books.color, cells.colors, cells.painted), pictures=pictures)
+    return Given(sketch=np.where(cells.painted, codes, -1), pictures=pictures)
 
 
 def with_hole(sampler: Sampler, photo: Image.Image, hole: np.ndarray) -> Given:
@@ -67,12 +65,12 @@ def with_hole(sampler: Sampler, photo: Image.Image, hole: np.ndarray) -> Given:
 
 
 def for_colors(sampler: Sampler, photo: Image.Image, far: float) -> Given:
-    """A photo's shapes and textures, and a lean to its lightness; see `keeping_lightness` for `far`."""
+    """A photo's shapes and textures, and a bias toward its lightness; see `keeping_lightness` for `far`."""
     known = sampler.encode(photo)
     mask = np.ones(known.shape, bool)
     mask[0] = False
-    lean = keeping_lightness(sampler.tokenizer.codebooks.color, known[0], far)
-    return Given(known, mask, lean, (("the photo", middle(photo, SIDE)),))
+    bias = keeping_lightness(sampler.tokenizer.codebooks.color, known[0], far)
+    return Given(known, mask, color_bias=bias, pictures=(("the photo", middle(photo, SIDE)),))
 
 
 def for_textures(sampler: Sampler, photo: Image.Image, anew: str) -> Given:

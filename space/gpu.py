@@ -13,7 +13,7 @@ from cst.runtime import OnnxTokenizer
 from cst.torch_runtime import load_rendernet
 from prior.protocol import Settings, Step
 from prior.runtime import OnnxPrior
-from prior.sample import check, check_lean
+from prior.sample import check, check_sketch
 from prior.torch_runtime import TorchPrior
 from space.models import is_zero_gpu
 
@@ -57,8 +57,8 @@ class GpuPrior(OnnxPrior):
         prior = TorchPrior.load(folder, device=device)
 
         def write(*wish: Any) -> Iterator[Step]:
-            *most, lean = wish
-            yield from prior.sample(*most, lean=lean)
+            *most, sketch, color_bias = wish
+            yield from prior.sample(*most, sketch=sketch, color_bias=color_bias)
 
         self._write = on_gpu(write, seconds=SAMPLE_SECONDS)
 
@@ -70,12 +70,13 @@ class GpuPrior(OnnxPrior):
         settings: Settings,
         seed: int,
         *,
-        lean: np.ndarray | None = None,
+        sketch: np.ndarray | None = None,
+        color_bias: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """See `Prior.sample`. Whoever closes the iterator stops the GPU after the token it is at."""
         check(self, known, mask, label)  # here: of an error in ZeroGPU's process only the class comes back
-        check_lean(self, lean)
-        return self._write(known, mask, label, settings, seed, lean)
+        check_sketch(self, sketch, color_bias)
+        return self._write(known, mask, label, settings, seed, sketch, color_bias)
 
 
 def on_gpu(function: Callable, *, seconds: int) -> Callable:

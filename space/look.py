@@ -9,11 +9,11 @@ from cst import CST
 from cst.images import middle, to_float, to_image
 from cst.statistics import Statistics
 from prior.pipeline import Sampler
-from prior.sample import Survey, survey
+from prior.sample import TokenScores, score_tokens
 from space.models import NAMES
 from space.wish import ANY
 
-SIDE = 128  # pixels of the square where no prior says its own
+SIDE = 256  # pixels of the square where no prior says its own
 LIKELIEST = 5
 
 
@@ -28,7 +28,7 @@ class Look:
     square: np.ndarray
     painted: np.ndarray
     tokens: np.ndarray
-    expected: Survey | None = None
+    expected: TokenScores | None = None
     model: str | None = None
     kind: str = ANY
 
@@ -54,8 +54,8 @@ def expect(look: Look, sampler: Sampler, kind: str | None) -> Look:
     """Ask a prior about every token of a picture, one pass. Raises ValueError for a kind it doesn't know."""
     name = None if kind in (None, ANY) else sampler.classes[sampler.label(kind)]
     most = min(LIKELIEST, *(level.size for level in sampler.prior.levels))
-    found = survey(sampler.prior, look.tokens[None], np.array([sampler.label(name)]), likeliest=most)
-    only = Survey(found.log_prob[0], found.codes[0], found.p[0])
+    found = score_tokens(sampler.prior, look.tokens[None], np.array([sampler.label(name)]), likeliest=most)
+    only = TokenScores(found.log_prob[0], found.codes[0], found.p[0])
     return replace(look, expected=only, model=NAMES[sampler.prior.config.kind], kind=name or ANY)
 
 

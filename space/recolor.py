@@ -49,7 +49,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
     ) -> Iterator[tuple]:
         """Draw new colors for a photo whose shape and texture codes are kept, and whose lightness is nearly so.
 
-        photo: any picture file, of which the middle square is taken, 128 pixels a side. kind: a kind of flower in any
+        photo: any picture file, of which the middle square is taken, 256 pixels a side. kind: a kind of flower in any
         case, or "Any kind". far: 0 keeps near the photo's own colors, 1 leaves hue and chroma free. count: pictures,
         1 to 8. seed: 0 to 2147483647. Returns what `/sample` returns; `/stop_remix` ends it early.
         """

@@ -52,7 +52,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
     ) -> Iterator[tuple]:
         """Draw new textures, or new shapes and textures, for a photo whose other codes are kept.
 
-        photo: any picture file, of which the middle square is taken, 128 pixels a side. anew: what is drawn, "shapes
+        photo: any picture file, of which the middle square is taken, 256 pixels a side. anew: what is drawn, "shapes
         and textures" or "textures". kind: a kind of flower in any case, or "Any kind". count: pictures, 1 to 8. seed: 0
         to 2147483647. Returns what `/sample` returns; `/stop_remix` ends it early.
         """

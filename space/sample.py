@@ -9,6 +9,7 @@ import gradio as gr
 
 from cst.images import fit_within, load_image
 from prior.pipeline import Sampler
+from prior.protocol import MAX_CANDIDATES
 from space.easel import QUIET, Running, any_seed, build_easel, choose_count, choose_kind, connect, show
 from space.models import NAMES, Models
 from space.welcome import explain
@@ -17,13 +18,13 @@ from space.wish import ANY, Wish, complete, followed_by, whole
 PHOTO = Path(__file__).parent / "examples" / "blossom.webp"
 FAVORITES = ("Sunflower", "Rose", "Water Lily", "Passion Flower", "Moon Orchid", "Poinsettia", "Oxeye Daisy")
 STEPS = (
-    ("Color", "The model writes one color after another, {} a picture, each in view of all before it."),
+    ("Color", "The model writes a tiny picture of 4 × 4 colors, then 8 × 8, 16 × 16 and {}, each in view of the last."),
     ("Shape", "Knowing all colors, it writes a shape for every patch."),
     ("Texture", "Knowing both, it writes the finer patterns."),
     ("Painted", "The network that paints photos paints the new picture from these codes alone."),
 )
 ABOUT = {
-    "gpt": "GPT writes all colors of a picture, then all shapes, then all textures.",
+    "gpt": "GPT writes all colors of a picture, coarse to fine, then all shapes, then all textures.",
     "pixelcnn": "PixelCNN, the older kind, finishes one patch before the next.",
 }
 FREEDOM = """<p><b>How freely each layer is written.</b> Temperature: below 1 keeps to likely codes. Top-k: only that
@@ -90,14 +91,19 @@ def build_settings(models: Models) -> list[gr.Number | gr.Slider]:
         sampler.defaults.guidance, label="Guidance", step=0.1,
         info="How much the kind counts: 1 as learned; more is more typical and less varied; 0 ignores it.",
     )  # fmt: skip
-    return [*fields, guidance]
+    best_of = gr.Number(
+        sampler.defaults.candidates, label="Best of", precision=0, minimum=1, maximum=MAX_CANDIDATES,
+        info="Color maps drawn for each picture, of which a small network keeps the one most like a photo's; 1 turns "
+        "that off.",
+    )  # fmt: skip
+    return [*fields, guidance, best_of]
 
 
 def welcome_text(models: Models) -> str:
     """How a picture is written, beside the layers of a photo."""
     sampler = models.sampler(models.kinds[0])
     h, w = sampler.prior.grid
-    steps = [(name, text.format(h * w)) for name, text in STEPS]
+    steps = [(name, text.format(f"{h} × {w}")) for name, text in STEPS]
     note = '<p class="note">Shown on a photo; new pictures grow in the same order.</p>'
     return explain(models.cst("int8"), fit_within(load_image(PHOTO), sampler.size[0]), steps) + note
 
@@ -123,6 +129,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
         texture_top_p: float | None,
         texture_min_p: float | None,
         guidance: float | None,
+        best_of: int | None,
         request: gr.Request,
     ) -> Iterator[tuple]:
         """Draw new pictures of a kind of flower with a model that writes color, shape and texture codes.
@@ -130,7 +137,8 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
         kind: a name in any case, or "Any kind". count: pictures, 1 to 8. seed: 0 to 2147483647; the same seed and
         settings give the same pictures. model: "gpt" or "pixelcnn". For each of color, shape and texture: temperature,
         above 0 to 10; top_k, 0 for all codes; top_p, above 0 to 1; min_p, 0 to below 1. guidance: how much the kind
-        counts, 0 to 10. None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of
+        counts, 0 to 10. best_of: color maps drawn for each picture, of which the best is kept, 1 to 16; 1 turns that
+        off. None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of
         them, PNG; a .zip of pictures, sheet and codes (.npz); the numbers; and their table. Before it is done it sends
         the grid as it grows, with the others empty; `/stop` ends it early, and what there is comes back.
         """
@@ -142,7 +150,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
 
         def ask() -> tuple[Sampler, Wish]:
             sampler = models.sampler(model)
-            settings = complete(sampler.defaults, given, guidance)
+            settings = complete(sampler.defaults, given, guidance, best_of)
             return sampler, Wish(kind or ANY, whole(count, "count"), whole(seed, "seed"), settings)
 
         yield from show(running, request.session_hash, ask)

@@ -134,7 +134,7 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
 
         def ask() -> tuple[Sampler, Wish]:
             sampler = models.sampler("gpt")
-            cells = read_cells(canvas.whole, sampler.prior.grid)
+            cells = read_cells(canvas.whole, sampler.prior.sketch_grid)
             settings = replace(sampler.defaults, guidance=GUIDANCE)
             return sampler, Wish(
                 kind or ANY, whole(count, "count"), whole(seed, "seed"), settings,

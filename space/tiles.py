@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from prior.protocol import Step
 from space.welcome import data_url
 
 
@@ -57,24 +56,18 @@ def blank(count: int, words: str, names: Sequence[str]) -> str:
     return grid([Tile(nothing, "")] * count, words, [(name, 0) for name in names])
 
 
-def clear(picture: Image.Image, known: np.ndarray) -> Image.Image:
-    """The picture with nothing where nothing is written. known: (L, h, w) bool."""
+def clear(picture: Image.Image, there: np.ndarray) -> Image.Image:
+    """The picture with nothing where nothing is written. there: (h, w) bool."""
     picture = picture.copy()
-    picture.putalpha(Image.fromarray(known.any(0)).convert("L").resize(picture.size, Image.Resampling.NEAREST))
+    picture.putalpha(Image.fromarray(there).convert("L").resize(picture.size, Image.Resampling.NEAREST))
     return picture
 
 
-def draft_address(draft: Image.Image, known: np.ndarray) -> str:
-    """One picture of a preview as the address of a small file; colors alone take a pixel a patch."""
+def draft_address(draft: Image.Image, there: np.ndarray, known: np.ndarray) -> str:
+    """One picture of a preview as the address of a small file; colors alone take one pixel per patch.
+
+    there: (h, w) bool, where there is a color. known: (L, h, w) bool.
+    """
     if known[1:].any():
-        return data_url(clear(draft, known), "WEBP")
-    return data_url(clear(draft, known).resize(known.shape[:0:-1], Image.Resampling.NEAREST))
-
-
-def shares(step: Step, names: Sequence[str], given: np.ndarray) -> list[tuple[str, float]]:
-    """(level, share that is written of what `given`, (L, h, w) bool, leaves to write) for every level."""
-    left = ~given
-    return [
-        (name, float(step.known[:, index][:, left[index]].mean()) if left[index].any() else 1.0)
-        for index, name in enumerate(names)
-    ]
+        return data_url(clear(draft, there), "WEBP")
+    return data_url(clear(draft, there).resize(there.shape[::-1], Image.Resampling.NEAREST))

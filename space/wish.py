@@ -43,13 +43,16 @@ class Wish:
         return f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}-{self.seed}"
 
 
-def complete(liked: Settings, given: Sequence[Sequence[float | None]], guidance: float | None) -> Settings:
+def complete(
+    liked: Settings, given: Sequence[Sequence[float | None]], guidance: float | None, best_of: float | None
+) -> Settings:
     """What was given, by level in the order of `LevelSettings`; None takes what the model likes."""
     levels = [
         LevelSettings(*(own if value is None else value for value, own in zip(values, astuple(level), strict=True)))
         for values, level in zip(given, liked.levels, strict=True)
     ]
-    return Settings(tuple(levels), liked.guidance if guidance is None else guidance)
+    candidates = liked.candidates if best_of is None else int(best_of)
+    return Settings(tuple(levels), liked.guidance if guidance is None else guidance, candidates)
 
 
 def whole(value: float | None, name: str) -> int:
@@ -61,7 +64,7 @@ def whole(value: float | None, name: str) -> int:
 
 def flat(settings: Settings) -> tuple[float, ...]:
     """In the order of the fields."""
-    return (*(value for level in settings.levels for value in astuple(level)), settings.guidance)
+    return (*(value for level in settings.levels for value in astuple(level)), settings.guidance, settings.candidates)
 
 
 def followed_by(liked: Mapping[str, Settings], model: str, values: tuple) -> tuple:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prior.writing import plan_by_level, plan_by_patch
 
 from cst.protocol import Level
 from prior.protocol import LevelSettings, Settings, Step
 from prior.sample import draw, log_prob, sample, survey, truncate
-from prior.writing import plan_by_level, plan_by_patch
 
 SIZES = (5, 7, 11)
 GRID = (3, 4)

@@ -1,0 +1,154 @@
+"""Train the critic of a GPT: a small network that tells 16x16 color maps of photos from drawn ones.
+
+python -m prior.train_critic --images flowers/ --prior runs/gpt
+
+Sampling draws several color maps for each picture and keeps the one that looks most like a photo's (discriminator
+rejection sampling, Azadi et al., 2018, with the number of draws fixed).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cst.command import run
+from cst.config import replacing
+from cst.export import OPSET, forget_origin
+from cst.images import Photos, find_photos, split
+from prior.config import COARSE
+from prior.pipeline import DEFAULTS
+from prior.runtime import CRITIC, OnnxPrior
+from prior.torch_color_maps import nearest_color
+
+MEMBERS = 3  # networks whose scores are averaged
+STEPS, BATCH, LEARNING_RATE = 1200, 64, 1e-3
+DRAWN_AT_ONCE = 64
+
+
+class Critic(nn.Module):
+    """Color maps (B, 16, 16, 3) float32 in [0, 1] -> (B,): the log-odds of a photo."""
+
+    def __init__(self, members: int = MEMBERS):
+        super().__init__()
+        self.members = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(),
+                nn.Conv2d(32, 64, 3, padding=1, stride=2), nn.ReLU(),
+                nn.Conv2d(64, 96, 3, padding=1, stride=2), nn.ReLU(), nn.Dropout(0.3),
+                nn.Flatten(), nn.Linear(96 * 16, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1),
+            )
+            for _ in range(members)
+        )  # fmt: skip
+
+    def forward(self, colors: Tensor) -> Tensor:
+        return torch.cat(self.each(colors), 1).mean(1)
+
+    def each(self, colors: Tensor) -> list[Tensor]:
+        """(B, 1) of every member."""
+        x = colors.movedim(3, 1) * 4 - 2
+        return [member(x) for member in self.members]
+
+
+def photo_maps(photos: Photos, centroids: Tensor, rng: np.random.Generator) -> Tensor:
+    """A 16x16 color map of every readable photo, of a square that covers most of it: (B, 16, 16, 3)."""
+    maps = []
+    for photo in tqdm(photos, unit="photo", leave=False):
+        height, width = photo.shape[:2]
+        side = round(min(height, width) * rng.uniform(0.85, 1))
+        top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
+        box = (left, top, left + side, top + side)
+        maps.append(np.asarray(Image.fromarray(photo).resize((16, 16), Image.Resampling.BOX, box=box), np.float32))
+    return centroids[nearest_color(torch.from_numpy(np.stack(maps)) / 255, centroids)]
+
+
+def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
+    """A 16x16 color map for each class, drawn with the default settings but without choice: (B, 16, 16, 3)."""
+    settings = DEFAULTS["gpt"]
+    maps = []
+    for start in tqdm(range(0, len(labels), DRAWN_AT_ONCE), unit="batch", leave=False):
+        label = labels[start : start + DRAWN_AT_ONCE]
+        known = np.zeros((len(label), len(prior.levels), *prior.grid), np.int32)
+        single = type(settings)(settings.levels, settings.guidance)
+        for step in prior.sample(known, known > 0, label, single, seed + start):
+            if step.written[COARSE[-1]] == 1:
+                break
+        maps.append(prior.colors[step.colors[:, ::2, ::2]])
+    return torch.from_numpy(np.concatenate(maps))
+
+
+def train(real: Tensor, drawn: Tensor, seed: int = 0) -> Critic:
+    """Fit to (B, 16, 16, 3) maps of photos and drawn ones, mirrored half of the time."""
+    torch.manual_seed(seed)
+    critic = Critic().train()
+    optimizer = torch.optim.AdamW(critic.parameters(), LEARNING_RATE, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    wanted = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, 1)])
+    for _ in tqdm(range(STEPS), unit="step", leave=False):
+        maps = torch.cat([each[torch.randint(len(each), (BATCH,))] for each in (real, drawn)])
+        maps = torch.where(torch.rand(len(maps), 1, 1, 1) < 0.5, maps.flip(2), maps)
+        maps = maps + torch.randn_like(maps) * 0.02
+        loss = sum(F.binary_cross_entropy_with_logits(scores, wanted) for scores in critic.each(maps))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return critic.eval()
+
+
+@torch.no_grad()
+def accuracy(critic: Critic, real: Tensor, drawn: Tensor) -> float:
+    """Share of maps told right, both kinds counting the same."""
+    return float(((critic(real) > 0).float().mean() + (critic(drawn) <= 0).float().mean()) / 2)
+
+
+def export(critic: Critic, folder: Path) -> None:
+    """Write the network beside its prior."""
+    program = torch.onnx.export(
+        critic,
+        (torch.rand(2, 16, 16, 3),),
+        dynamo=True,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=["colors"],
+        output_names=["scores"],
+        dynamic_shapes=({0: torch.export.Dim("B", min=1)},),
+    )
+    forget_origin(program.model_proto)
+    with replacing(folder / CRITIC) as part:
+        onnx.save(program.model_proto, part)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m prior.train_critic", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips of them"
+    )
+    parser.add_argument("--prior", type=Path, required=True, help="folder of an exported GPT; the critic goes there")
+    parser.add_argument("--drawn", type=int, default=4096, help="color maps to draw (default 4096)")
+    parser.add_argument("--seed", type=int, default=0, help="default 0")
+    flags = parser.parse_args(arguments)
+    prior = OnnxPrior(flags.prior)
+    if not prior.drafts:
+        raise ValueError(f"'{flags.prior}' is a {prior.config.kind}; accepted: a GPT")
+    rng, centroids = np.random.default_rng(flags.seed), torch.from_numpy(prior.colors)
+    training, held_out = (
+        [entry for entry in entries if entry.label in prior.classes] for entries in split(find_photos(flags.images))
+    )
+    labels = np.array([prior.classes.index(training[i].label) for i in rng.integers(len(training), size=flags.drawn)])
+    drawn = drawn_maps(prior, labels, flags.seed)
+    real, unseen = (photo_maps(Photos(entries, shortest=64), centroids, rng) for entries in (training, held_out))
+    fresh = max(1, len(drawn) // 8)
+    critic = train(real, drawn[fresh:], flags.seed)
+    print(f"told right on unseen maps: {accuracy(critic, unseen, drawn[:fresh]):.1%}")
+    export(critic, flags.prior)
+    prior.config.with_files(flags.prior, CRITIC).save(flags.prior)
+
+
+if __name__ == "__main__":
+    run(main)
