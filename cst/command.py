@@ -10,10 +10,12 @@ from typing import TypeVar, get_type_hints
 Config = TypeVar("Config")
 
 
-def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type) -> None:
+def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type, *, skip: tuple[str, ...] = ()) -> None:
     """One `--whole-word` flag a field of int, float, bool, str or tuple of float; the dataclass holds the defaults."""
     hints = get_type_hints(cls)
     for item in dataclasses.fields(cls):
+        if item.name in skip:
+            continue
         flag = "--" + item.name.replace("_", "-")
         many = hints[item.name] not in (int, float, bool, str)
         kind = type(item.default[0]) if many else hints[item.name]

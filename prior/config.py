@@ -76,13 +76,12 @@ PRESETS: dict[str, ModelConfig] = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a prior is trained; `batch` pictures a step, shared among the processes."""
+    """How a PixelCNN is trained; `batch` pictures a step, shared among the processes."""
 
-    preset: str = "small"
+    preset: str = "pixelcnn"
     size: int = 128  # side of a picture, pixels
     steps: int = 2600
     batch: int = 24
-    detail_share: float = 0.33  # share of a batch whose levels after the first are learned too (GPT): color wants most
     beam: int = 1  # shapes tried in encoding; greedy tokens are the most predictable
     least: float = 0.6  # a crop's side at least, of the photo's shorter side
     label_dropout: float = 0.1  # share of the pictures shown without their class
@@ -94,13 +93,13 @@ class TrainConfig:
     ema: float = 0.998
     precision: str = "auto"  # auto, bf16 or no
     validate_every: int = 250  # steps
-    patience: int = 4  # validations without a gain, after which a level is left as it was best
+    patience: int = 4  # validations without a gain, after which training stops
     checkpoint_minutes: float = 4.0
     seed: int = 0
 
 
 TRAIN_SMOKE = TrainConfig(
-    preset="tiny", size=64, steps=20, batch=4, warmup=5, validate_every=10, learning_rate=3e-3, ema=0.9
+    preset="pixelcnn-tiny", size=64, steps=20, batch=4, warmup=5, validate_every=10, learning_rate=3e-3, ema=0.9
 )
 
 
@@ -135,6 +134,12 @@ GPT_PARTS: dict[str, GPTTrainConfig] = {
     "shape": GPTTrainConfig(steps=1000, batch=8, least=0.75),
     "texture": GPTTrainConfig(steps=900, batch=8, least=0.75, scored=0.5),
 }
+
+
+def smoke_part(name: str) -> GPTTrainConfig:
+    """A run of a few seconds."""
+    scored = GPT_PARTS[name].scored
+    return GPTTrainConfig(steps=6, batch=2, warmup=2, validate_every=3, ema=0.9, scored=scored)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,8 +98,8 @@ class Sampler:
         """Draw `count` pictures of a class (None: of no class in particular); yields after every few tokens.
 
         known: (L, h, w) int tokens, which every picture keeps where `mask`, (L, h, w) bool, is True; both or neither.
-        sketch, color_bias: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises ValueError for an
-        unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
+        sketch, color_bias: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises
+        ValueError for an unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
         """
         if count not in range(1, MOST + 1):
             raise ValueError(f"{count} pictures; accepted: 1 to {MOST} at once")

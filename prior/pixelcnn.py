@@ -158,14 +158,9 @@ class PixelCNN(nn.Module):
         self.mix = nn.ModuleList(nn.Linear(width * (index + 1), width) for index in range(len(levels)))
         self.heads = nn.ModuleList(nn.Linear(width, level.size) for level in levels)
 
-    @property
-    def parts(self) -> dict[tuple[int, ...], nn.Module]:
-        """What is learned independently, by the levels that it writes: here, all together."""
-        return {tuple(range(len(self.levels))): self}
-
     @torch.no_grad()
-    def start_from(self, codebooks: Sequence[np.ndarray]) -> None:
-        """Begin with what is known: codes whose centroids are alike get like embeddings and like rows of the heads."""
+    def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
+        """Codes whose centroids are alike get like embeddings and like rows of the heads."""
         for table, head, centroids in zip(self.tables, self.heads, codebooks, strict=True):
             table.weight.copy_(features(centroids, table.embedding_dim))
             head.weight.copy_(features(centroids, head.in_features) * 0.05)
@@ -187,18 +182,16 @@ class PixelCNN(nn.Module):
         known = [self.tables[index](tokens[..., index]) for index in range(level)]
         return self.heads[level](F.relu(self.mix[level](torch.cat([hidden, *known], -1))))
 
-    def forward(self, tokens: Tensor, label: Tensor, counts: Sequence[int] | None = None) -> list[Tensor]:
+    def forward(self, tokens: Tensor, label: Tensor) -> list[Tensor]:
         """(B, L, h, w) int64, (B,) int64 -> for each level (B, N) float32: the natural log of p of every token, exact.
 
-        `label` is a class, or the number of classes for none. With `counts`, level l is given only the first
-        `counts[l]` pictures.
+        `label` is a class, or the number of classes for none.
         """
         hidden = self.look(tokens, label).flatten(1, 2)  # (B, N, D)
         flat = tokens.flatten(2).movedim(1, -1)  # (B, N, L)
         likelihoods = []
         for level in range(len(self.levels)):
-            part = slice(len(tokens) if counts is None else counts[level])
-            logits = self.logits(hidden[part], flat[part], level)
-            wanted = flat[part, :, level]
+            logits = self.logits(hidden, flat, level)
+            wanted = flat[..., level]
             likelihoods.append(-F.cross_entropy(logits.float().transpose(1, 2), wanted, reduction="none"))
         return likelihoods

@@ -118,8 +118,8 @@ class Prior(Protocol):
 
         known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int. The same seed gives the same pictures.
         sketch: (*sketch_grid) int, color codes that are kept, -1 where there is none. color_bias: (*sketch_grid, V)
-        or (*grid, V) float, a logit bias of the color codes at a place (a product of experts: Hinton, 2002, "Training Products of
-        Experts"). Stop by leaving the iteration; the last step holds all there is.
+        or (*grid, V) float, a logit bias of the color codes at a place (a product of experts: Hinton, 2002, "Training
+        Products of Experts"). Stop by leaving the iteration; the last step holds all there is.
         """
         ...
 

@@ -38,10 +38,10 @@ class Critic(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(),
-                nn.Conv2d(32, 64, 3, padding=1, stride=2), nn.ReLU(),
-                nn.Conv2d(64, 96, 3, padding=1, stride=2), nn.ReLU(), nn.Dropout(0.3),
-                nn.Flatten(), nn.Linear(96 * 16, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1),
+                nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(),
+                nn.Conv2d(24, 48, 3, padding=1, stride=2), nn.ReLU(),
+                nn.Conv2d(48, 64, 3, padding=1, stride=2), nn.ReLU(), nn.Dropout(0.3),
+                nn.Flatten(), nn.Linear(64 * 16, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1),
             )
             for _ in range(members)
         )  # fmt: skip
@@ -127,7 +127,7 @@ def export(critic: Critic, folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m prior.train_critic", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips of them"
+        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips"
     )
     parser.add_argument("--prior", type=Path, required=True, help="folder of an exported GPT; the critic goes there")
     parser.add_argument("--drawn", type=int, default=4096, help="color maps to draw (default 4096)")

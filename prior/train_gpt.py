@@ -1,9 +1,5 @@
-"""Train the parts of a GPT, one after another or one at a time.
+"""Train the parts of a GPT, each by itself; see `python -m prior.train`."""
 
-python -m prior.train_gpt --part layout --images flowers/ --out runs/gpt
-"""
-
-import argparse
 import copy
 import dataclasses
 import math
@@ -18,17 +14,18 @@ from tqdm import tqdm
 
 from cst import checkpoint
 from cst.codebooks import Codebooks
-from cst.command import add_dataclass_flags, dataclass_from_flags, run
-from cst.config import PRETRAINED, TokenizerConfig, replacing, write_json
+from cst.config import TokenizerConfig, replacing, write_json
 from cst.images import Photos, find_photos, split
 from cst.torch_runtime import TorchEncoder
 from cst.train import update_ema, use_bf16
-from prior.config import CONTEXTS, GPT_PARTS, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
+from prior.config import CONTEXTS, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.dataset import class_names
 from prior.gpt import GPT
 from prior.pictures import ToldCrops
+from prior.run_folder import begin_or_resume, check_finite
 from prior.tokenset import TokenSet
 from prior.torch_color_maps import color_maps, near_codes, nearest_color
+from prior.torch_runtime import assemble
 
 GRID = 32  # patches
 
@@ -67,7 +64,7 @@ class Trainer:
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
-        self._check_resumes()
+        begin_or_resume(out, self.prior, write=self.is_main)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.colors_only = LEVEL_OF.get(name, 0) == 0
         self.crops = ToldCrops(
@@ -83,6 +80,8 @@ class Trainer:
         self.near = {level: near_codes(self.encoder.tables[level]) for level in (0, 1)}
         self._build()
         if self.is_main:
+            with replacing(out / "colors.safetensors") as part:
+                save_file({"colors": self.net.colors.contiguous()}, part)
             found = TokenSet.of(held_out, self.prior, self.codebooks, cache=out / "held-out")
             self.held_out = torch.from_numpy(found.tokens.astype(np.int64)).to(self.device)
             self.held_out_labels = torch.from_numpy(found.labels.astype(np.int64)).to(self.device)
@@ -92,21 +91,6 @@ class Trainer:
                 f"bf16 {bf16}, from step {self.first}",
                 flush=True,
             )
-
-    def _check_resumes(self) -> None:
-        """Begin the folder; raise ValueError if it holds a training of something else."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        if not (self.out / "config.json").exists():
-            if self.is_main:
-                self.prior.save(self.out)
-            return
-        there = PriorConfig.load(self.out)
-        for field in ("kind", "model", "levels", "fingerprint", "beam", "grid", "classes"):
-            if getattr(there, field) != getattr(self.prior, field):
-                raise ValueError(
-                    f"'{self.out}' holds a prior with another {field} ({getattr(there, field)!r:.80}); "
-                    "resume with its own settings, or give another --out"
-                )
 
     def _build(self) -> None:
         """Network, average and optimizers, restored from the checkpoint if there is one."""
@@ -190,9 +174,7 @@ class Trainer:
         )
         loss = -scores.mean()
         value = loss.item()
-        if not math.isfinite(value):
-            kept = f"the last good checkpoint is '{self.state}'" if self.state.exists() else "there is no checkpoint"
-            raise ValueError(f"the loss became {value} at step {step + 1}; {kept}: go on with a lower --matrix-rate")
+        check_finite(value, step, self.state, "--matrix-rate")
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.part.parameters(), config.clip)
         for optimizer, _ in self.rates:
@@ -246,24 +228,6 @@ def train(name: str, config: GPTTrainConfig, **places) -> list[dict]:
     bar.close()
     for unreadable, reason in trainer.crops.photos.unreadable.items():
         print(f"skipped: {unreadable}: {reason}")
+    if trainer.is_main:
+        assemble(out)
     return trainer.history
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m prior.train_gpt", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips of them"
-    )
-    parser.add_argument("--tokenizer", type=Path, default=PRETRAINED, help="folder of the tokenizer; default: packaged")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the prior; an interrupted run resumes")
-    parser.add_argument("--preset", default="small", help="default small")
-    parser.add_argument("--part", nargs="+", choices=list(GPT_PARTS), default=list(GPT_PARTS), help="default: all")
-    add_dataclass_flags(parser, GPTTrainConfig)
-    flags = parser.parse_args(arguments)
-    for part in flags.part:
-        config = dataclass_from_flags(GPTTrainConfig, flags, start=GPT_PARTS[part])
-        train(part, config, preset=flags.preset, tokenizer=flags.tokenizer, images=flags.images, out=flags.out)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -18,8 +18,9 @@ class SampleNumbers:
 
     bits_per_code: by level, the mean over all codes that were written, None where there are none; fixed_bits_per_code:
     what a code of that level takes at a fixed length. given: the levels of which nothing is written. bits: of each
-    picture so far. fixed_bits: of what is to be written of one picture, at the fixed length. best_of: candidates that the
-    coarse colors of each picture were chosen from. codes: written, all pictures together. stopped: before all was written.
+    picture so far. fixed_bits: of what is to be written of one picture, at the fixed length. best_of: candidates that
+    the coarse colors of each picture were chosen from. codes: written, all pictures together. stopped: before all was
+    written.
     """
 
     kind: str

@@ -37,7 +37,7 @@ class Given:
 
 
 def of_sketch(sampler: Sampler, cells: Cells, closely: str) -> Given:
-    """The painted colors, "exactly" as the nearest codes or "loosely" as a logit bias; where nothing is painted, nothing.
+    """Condition on painted colors: as fixed codes ("exactly") or as a logit bias ("loosely").
 
     Raises ValueError for an empty sketch, or another word.
     """
