@@ -2,12 +2,7 @@
 
 import numpy as np
 
-from prior.config import COARSE
-
-
-def side_of(name: str) -> int:
-    """The side of a coarse map: "color8" is 8x8."""
-    return int(name.removeprefix("color"))
+from prior.config import CELLS, COARSE
 
 
 def coarse_maps(
@@ -16,14 +11,16 @@ def coarse_maps(
     """The coarse color maps of pictures of which some colors are known, and where these maps are known.
 
     codes: (B, h, w) int color codes, of which those where `known`, bool, count. centroids: (V, 3) float32. sketch:
-    (16, 16) int codes for the finest coarse map, -1 where there is none. A coarse color is the centroid nearest to the
-    mean of the colors it covers, and known where all of them are. Returns int32 and bool (B, side, side) by name.
+    (h / 2, w / 2) int codes for the finest coarse map, -1 where there is none. A coarse color is the centroid nearest to
+    the mean of the colors it covers, and known where all of them are. Returns int32 and bool (B, h / cell, w / cell) by
+    name.
     """
+    h, w = codes.shape[1:]
     colors, there = centroids[codes], known
     maps, fixed = {}, {}
     for name in reversed(COARSE):
-        rows, columns = (length // side_of(name) for length in colors.shape[1:3])
-        cells = colors.reshape(len(colors), side_of(name), rows, side_of(name), columns, 3)
+        rows, columns = h // CELLS[name], w // CELLS[name]
+        cells = colors.reshape(len(colors), rows, colors.shape[1] // rows, columns, -1, 3)
         colors = cells.mean((2, 4))
         there = there.reshape(cells.shape[:-1]).all((2, 4))
         if sketch is not None and name == COARSE[-1]:

@@ -12,25 +12,26 @@ VERSION = 1
 PRETRAINED = Path(__file__).parent / "pretrained"  # a folder a prior: gpt, pixelcnn
 
 
-# The GPT's maps, coarse to fine: colors of 4x4, 8x8 and 16x16 cells, then the three levels of every patch.
-LAYOUT_SIDES = (4, 8)  # of the color maps that are written as one sequence
-COARSE = ("color4", "color8", "color16")
-LEVEL_OF = {"color4": 0, "color8": 0, "color16": 0, "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
+# The GPT's maps, coarse to fine: colors of ever smaller cells, then the three levels of every patch.
+CELLS = {"color_eighth": 8, "color_quarter": 4, "color_half": 2}  # patches on each side of a cell
+COARSE = tuple(CELLS)
+LAYOUT = COARSE[:2]  # the maps that are written as one sequence
+LEVEL_OF = {**dict.fromkeys(COARSE, 0), "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
 # What each finer map is written in view of, and how many times finer its own grid is.
 CONTEXTS: dict[str, tuple[tuple[str, int], ...]] = {
-    "color16": (("color8", 2), ("color4", 4)),
-    "color": (("color16", 2), ("color8", 4)),
-    "shape": (("color", 1), ("color16", 2), ("color8", 4)),
-    "texture": (("shape", 1), ("color", 1), ("color16", 2), ("color8", 4)),
+    "color_half": (("color_quarter", 2), ("color_eighth", 4)),
+    "color": (("color_half", 2), ("color_quarter", 4)),
+    "shape": (("color", 1), ("color_half", 2), ("color_quarter", 4)),
+    "texture": (("shape", 1), ("color", 1), ("color_half", 2), ("color_quarter", 4)),
 }
+PARTS = ("layout", *CONTEXTS)
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Sizes of the GPT: a transformer for the coarse color maps, and one for each finer map.
+    """Sizes of the GPT: a transformer for the two coarsest color maps, and one for each finer map.
 
-    layout_layers: of the network for the 4x4 and 8x8 color maps. detail_layers: of those for 16x16 colors, 32x32
-    colors, shapes and textures.
+    layout_layers: of the network for the coarsest maps. detail_layers: of those for the maps of `CONTEXTS`.
     """
 
     width: int = 256
@@ -44,8 +45,8 @@ class GPTConfig:
     dropout: float = 0.2
 
     def layers_of(self, part: str) -> int:
-        """How deep a part is: "layout", or a map of `CONTEXTS`."""
-        return self.layout_layers if part == "layout" else self.detail_layers[list(CONTEXTS).index(part)]
+        """How deep a part is."""
+        return dict(zip(PARTS, (self.layout_layers, *self.detail_layers), strict=True))[part]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ TRAIN_SMOKE = TrainConfig(
 class GPTTrainConfig:
     """How one part of a GPT is trained; `batch` pictures a step on each process."""
 
+    size: int = 256  # side of a picture, pixels
     steps: int = 1000
     batch: int = 8
     least: float = 0.5  # a crop's side at least, of the photo's shorter side
@@ -129,7 +131,7 @@ class GPTTrainConfig:
 # What differs between the parts of a GPT: about 20 minutes each on two cores.
 GPT_PARTS: dict[str, GPTTrainConfig] = {
     "layout": GPTTrainConfig(steps=1100, batch=64),
-    "color16": GPTTrainConfig(steps=900, batch=32),
+    "color_half": GPTTrainConfig(steps=900, batch=32),
     "color": GPTTrainConfig(steps=700, batch=8, least=0.75),
     "shape": GPTTrainConfig(steps=1000, batch=8, least=0.75),
     "texture": GPTTrainConfig(steps=900, batch=8, least=0.75, scored=0.5),
@@ -139,7 +141,7 @@ GPT_PARTS: dict[str, GPTTrainConfig] = {
 def smoke_part(name: str) -> GPTTrainConfig:
     """A run of a few seconds."""
     scored = GPT_PARTS[name].scored
-    return GPTTrainConfig(steps=6, batch=2, warmup=2, validate_every=3, ema=0.9, scored=scored)
+    return GPTTrainConfig(size=64, steps=6, batch=2, warmup=2, validate_every=3, ema=0.9, scored=scored)
 
 
 @dataclass(frozen=True, kw_only=True)

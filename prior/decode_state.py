@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from prior.config import CONTEXTS, LAYOUT_SIDES, LEVEL_OF, GPTConfig
+from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, GPTConfig
 from prior.window import Window
 
 Maps = dict[str, np.ndarray]  # name -> (B, h, w)
@@ -27,7 +27,7 @@ def order_by_map(fixed: Maps, reach: int) -> Order:
         if not unknown.any():
             continue
         rows, columns = np.divmod(np.arange(h * w), w)
-        turn = np.arange(h * w) if is_layout(name) else columns + (reach + 1) * rows
+        turn = np.arange(h * w) if name in LAYOUT else columns + (reach + 1) * rows
         order += [(name, np.flatnonzero(turn == now)) for now in range(turn[unknown.ravel()].max() + 1)]
     return [(name, positions) for name, positions in order if len(positions)]
 
@@ -37,10 +37,6 @@ def order_by_patch(fixed: Maps) -> Order:
     names = list(fixed)
     unknown = np.stack([~known.all(0).ravel() for known in fixed.values()], 1)  # (N, L)
     return [(names[level], np.array([position])) for position, level in np.argwhere(unknown)]
-
-
-def is_layout(name: str) -> bool:
-    return name in {f"color{side}" for side in LAYOUT_SIDES}
 
 
 class GPTState:
@@ -55,11 +51,12 @@ class GPTState:
     def predict(self, name: str, positions: np.ndarray, maps: Maps, label: np.ndarray) -> np.ndarray:
         """See `DecodeState.predict`; the groups of a map come one after another, as in `order_by_map`."""
         batch, h, w = maps[name].shape
-        part = "layout" if is_layout(name) else name
+        part = "layout" if name in LAYOUT else name
         if part != self._part:
-            self._begin(part, batch, h, w)
+            length = sum(maps[other][0].size for other in LAYOUT) if part == "layout" else 0
+            self._begin(part, batch, (length,) if length else (h + self.own.reach, w + 2 * self.own.reach))
         rows, columns = np.divmod(positions, w)
-        contexts = CONTEXTS.get(name, ((f"color{LAYOUT_SIDES[0]}", 2),))  # of the layout: the coarser map
+        contexts = CONTEXTS.get(name, ((LAYOUT[0], 2),))  # of the layout: the coarser map
         near = [self.own.at(maps[name], rows, columns, self.sizes[LEVEL_OF[name]])]
         for other, factor in contexts:
             outside = self.sizes[LEVEL_OF[other]]
@@ -68,10 +65,9 @@ class GPTState:
             else:
                 near.append(self.context.at(maps[other], rows // factor, columns // factor, outside))
         if part == "layout":
-            before = sum(side * side for side in LAYOUT_SIDES if side < h)
-            place = before + positions  # one at a time
+            place = positions + (maps[LAYOUT[0]][0].size if name == LAYOUT[1] else 0)  # one at a time
             index = np.arange(max(1, place[0]))[None]
-            coordinates = (np.stack([rows, columns], 1) + 0.5) * (LAYOUT_SIDES[-1] / h)
+            coordinates = (np.stack([rows, columns], 1) + 0.5) * (CELLS[name] / CELLS[LAYOUT[1]])
             past, absent = self._cache[:, index], index >= place[0]
         else:
             place, coordinates = rows % 4 * 4 + columns % 4, np.stack([rows, columns], 1)
@@ -96,12 +92,10 @@ class GPTState:
             self._cache[:, rows + self.own.reach, columns + self.own.reach] = present
         return scores.reshape(batch, len(positions), -1)
 
-    def _begin(self, part: str, batch: int, h: int, w: int) -> None:
-        config, reach = self.config, self.own.reach
-        layers = config.layers_of(part)
-        places = (sum(side * side for side in LAYOUT_SIDES),) if part == "layout" else (h + reach, w + 2 * reach)
-        size = config.width // config.heads
-        self._part, self._cache = part, np.zeros((batch, *places, layers, 2, config.heads, size), np.float32)
+    def _begin(self, part: str, batch: int, places: tuple[int, ...]) -> None:
+        config = self.config
+        keys = (config.layers_of(part), 2, config.heads, config.width // config.heads)
+        self._part, self._cache = part, np.zeros((batch, *places, *keys), np.float32)
 
 
 class PixelCNNState:

@@ -1,8 +1,7 @@
 """The GPT prior: causal transformers that write a pyramid of color maps, then shapes, then textures.
 
-Two kinds of network share one block. `Layout` writes the coarse color maps (4x4, 8x8, 16x16) as one sequence with full
-attention. `Detail` writes one level of the fine grid (32x32 colors, shapes or textures) with attention to a local
-window, so that it fits any grid.
+Two kinds of network share one block. `Layout` writes the two coarsest color maps as one sequence with full attention.
+`Detail` writes one finer map (colors, shapes or textures) with attention to a local window, so that it fits any grid.
 """
 
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cst.protocol import Level
-from prior.config import CONTEXTS, LAYOUT_SIDES, LEVEL_OF, GPTConfig
+from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, GPTConfig
 from prior.embedding import features
 from prior.window import Window
 
@@ -155,8 +154,8 @@ class Stem(nn.Module):
         for (table, factor), mix, coarse in zip(self.contexts, self.around, around, strict=True):
             seen = self.look(self.tables[table], coarse, self.context, mix, dtype)
             x = x + seen.repeat_interleave(factor, 1).repeat_interleave(factor, 2) if factor > 1 else x + seen
-        child = (torch.arange(h) % 4)[:, None] * 4 + torch.arange(w) % 4
-        x = x + self.child(child.to(tokens.device)).to(dtype)
+        child = child_index(torch.arange(h * w, device=tokens.device), w).view(h, w)
+        x = x + self.child(child).to(dtype)
         condition = self.label(label).to(dtype) + self.told(told.to(dtype))
         return self.dropout(x + condition[:, None, None])
 
@@ -169,26 +168,31 @@ class Stem(nn.Module):
 
 
 class Layout(nn.Module):
-    """p(the 4x4 and the 8x8 color map | class): one sequence of 80 tokens, each of which sees all before it."""
+    """p(the two coarsest color maps | class): one sequence of tokens, each of which sees all before it.
 
-    def __init__(self, config: GPTConfig, colors: int, classes: int):
+    Of a grid of 32x32 patches these are maps of 4x4 and 8x8, 80 tokens.
+    """
+
+    def __init__(self, config: GPTConfig, colors: int, grid: tuple[int, int], classes: int):
         super().__init__()
-        self.stems = nn.ModuleList(Stem(config, [colors], [(0, 2)] * (side > 4), classes) for side in LAYOUT_SIDES)
-        self.place = nn.Parameter(torch.randn(sum(side * side for side in LAYOUT_SIDES), config.width) * 0.02)
+        self.stems = nn.ModuleList(Stem(config, [colors], [(0, 2)] * (name == LAYOUT[1]), classes) for name in LAYOUT)
+        sizes = [(grid[0] // CELLS[name], grid[1] // CELLS[name]) for name in LAYOUT]
+        self.coarsest, self.columns = sizes[0][0] * sizes[0][1], sizes[1][1]
+        self.place = nn.Parameter(torch.randn(sum(h * w for h, w in sizes), config.width) * 0.02)
         self.blocks = nn.ModuleList(
             Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(config.layout_layers)
         )
         self.head = Linear(config.width, colors)
-        last = LAYOUT_SIDES[-1]
-        centers = [(torch.arange(side) + 0.5) * last / side for side in LAYOUT_SIDES]
-        rows = torch.cat([x.repeat_interleave(len(x)) for x in centers])
-        columns = torch.cat([x.repeat(len(x)) for x in centers])
-        self.register_buffer("angles", rotary_angles(rows, columns, config.width // config.heads), persistent=False)
+        scales = [CELLS[name] / CELLS[LAYOUT[1]] for name in LAYOUT]
+        places = [torch.cartesian_prod(torch.arange(h), torch.arange(w)).view(-1, 2) for h, w in sizes]
+        centers = torch.cat([(place + 0.5) * scale for place, scale in zip(places, scales, strict=True)])
+        angles = rotary_angles(centers[:, 0], centers[:, 1], config.width // config.heads)
+        self.register_buffer("angles", angles, persistent=False)
 
     def forward(
         self, maps: Sequence[Tensor], around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
     ) -> Tensor:
-        """Color maps (B, 4, 4) and (B, 8, 8), the first again as the context of the second -> (B, 80, V) logits."""
+        """The two color maps (B, h, w), the first again as the context of the second -> (B, T, V) logits."""
         x = torch.cat(
             [
                 stem(tokens, [around[0]] * bool(stem.contexts), label, told, dtype).flatten(1, 2)
@@ -207,11 +211,11 @@ class Layout(nn.Module):
         self, near: Sequence[Tensor], place: Tensor, coordinates: Tensor, label: Tensor, past: Tensor, absent: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`forward` for one token; see `Detail.step`. place: (n,) positions in the sequence."""
-        cells = LAYOUT_SIDES[0] ** 2
-        later = (place - cells).clamp_min(0)
-        coarse = self.stems[0].step(near[:1], place.clamp_max(cells - 1), label)
-        fine = self.stems[1].step(near, later // LAYOUT_SIDES[1] % 4 * 4 + later % 4, label)
-        x = torch.where(place[:, None] < cells, coarse, fine) + self.place[place]
+        later = (place - self.coarsest).clamp_min(0)
+        first = place.clamp_max(self.coarsest - 1)
+        coarse = self.stems[0].step(near[:1], child_index(first, self.columns // 2), label)
+        fine = self.stems[1].step(near, child_index(later, self.columns), label)
+        x = torch.where(place[:, None] < self.coarsest, coarse, fine) + self.place[place]
         x, present = step_blocks(self.blocks, x, coordinates, past, absent)
         return self.head(norm(x)).log_softmax(-1), present
 
@@ -268,6 +272,11 @@ class Detail(nn.Module):
         return self.head(norm(x)).log_softmax(-1), present
 
 
+def child_index(place: Tensor, columns: int) -> Tensor:
+    """Positions in raster order -> the place within the 4x4 block that each lies in, 0 to 15."""
+    return place // columns % 4 * 4 + place % columns % 4
+
+
 def step_blocks(
     blocks: nn.ModuleList, x: Tensor, coordinates: Tensor, past: Tensor, absent: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -284,16 +293,18 @@ def step_blocks(
 
 
 class GPT(nn.Module):
-    """p(tokens | class), coarse to fine: the color maps from 4x4 to the whole grid, then shapes, then textures.
+    """p(tokens | class), coarse to fine: the color maps from coarse to the whole grid, then shapes, then textures.
 
     The networks share no weights: each is as deep as it needs to be, and is trained and sampled without the others.
     """
 
-    def __init__(self, config: GPTConfig, levels: Sequence[Level], classes: int):
+    def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
         super().__init__()
-        self.config, self.levels, self.classes = config, tuple(levels), classes
+        if any(side % CELLS[LAYOUT[0]] for side in grid):
+            raise ValueError(f"a grid of {grid[0]}x{grid[1]} patches; accepted: multiples of {CELLS[LAYOUT[0]]}")
+        self.config, self.levels, self.grid, self.classes = config, tuple(levels), tuple(grid), classes
         self.register_buffer("colors", torch.zeros(levels[0].size, 3))  # the centroids, which define the color maps
-        self.parts = nn.ModuleDict({"layout": Layout(config, levels[0].size, classes)})
+        self.parts = nn.ModuleDict({"layout": Layout(config, levels[0].size, grid, classes)})
         for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
             index = LEVEL_OF[name]
             sizes = [level.size for level in levels[: index + 1]]
@@ -333,8 +344,8 @@ class GPT(nn.Module):
         part, around = self.parts[name], around or maps
         told = torch.zeros(len(label), TOLD, device=label.device) if told is None else told
         if name == "layout":
-            own = [maps["color4"], maps["color8"]]
-            logits = part(own, [around["color4"]], label, told, dtype).float()
+            own = [maps[coarse] for coarse in LAYOUT]
+            logits = part(own, [around[LAYOUT[0]]], label, told, dtype).float()
             wanted = torch.cat([each.flatten(1) for each in own], 1)
         else:
             x = part(maps[name], [around[other] for other, _ in CONTEXTS[name]], label, told, dtype).flatten(1, 2)

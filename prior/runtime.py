@@ -10,8 +10,8 @@ from safetensors import safe_open
 
 from cst.protocol import Level
 from cst.runtime import load_onnxruntime
-from prior.color_maps import coarse_maps, side_of
-from prior.config import COARSE, CONTEXTS, GPTConfig, PixelCNNConfig, PriorConfig
+from prior.color_maps import coarse_maps
+from prior.config import CELLS, COARSE, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
 from prior.decode_state import GPTState, Order, PixelCNNState, order_by_map, order_by_patch
 from prior.protocol import Settings, Step
 from prior.sample import Maps, log_prob, sample
@@ -19,7 +19,6 @@ from prior.sample import Maps, log_prob, sample
 Session = Any  # onnxruntime.InferenceSession
 
 
-PARTS = ("layout", *CONTEXTS)
 CRITIC = "critic.onnx"
 
 
@@ -42,9 +41,10 @@ class MapOrder:
     def __init__(self, model: GPTConfig | PixelCNNConfig, grid: tuple[int, int], colors: np.ndarray | None):
         self.model, self.colors = model, colors
         self.is_gpt = isinstance(model, GPTConfig)
-        self.sketch_grid = (side_of(COARSE[-1]),) * 2 if self.is_gpt else grid
+        cell = CELLS[COARSE[-1]] if self.is_gpt else 1
+        self.sketch_grid = (grid[0] // cell, grid[1] // cell)
         self.drafts = COARSE if self.is_gpt else ()
-        self.guided = COARSE[:2] if self.is_gpt else ("color",)
+        self.guided = LAYOUT if self.is_gpt else ("color",)
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[Maps, Maps]:
         """See `Writer.prepare`."""

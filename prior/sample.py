@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prior.config import LEVEL_OF
+from prior.config import CELLS, LEVEL_OF
 from prior.protocol import LevelSettings, Settings, Step, Writer
 
 Maps = dict[str, np.ndarray]
@@ -178,11 +178,9 @@ def score_tokens(writer: Writer, tokens: np.ndarray, label: np.ndarray, *, likel
         rows, columns = np.divmod(positions, maps[name].shape[2])
         scores = state.predict(name, positions, maps, label)  # (B, n, V)
         there = np.take_along_axis(scores, maps[name][:, rows, columns, None], 2)[..., 0]
-        down, across = (side // size for side, size in zip(tokens.shape[2:], maps[name].shape[1:], strict=True))
-        if down > 1:  # a coarse cell: shared by the patches it covers
-            for row, column, value in zip(rows * down, columns * across, there.T, strict=True):
-                cell = found[:, level, row : row + down, column : column + across]
-                cell += value[:, None, None] / (down * across)
+        if cell := CELLS.get(name):  # shared by the patches it covers
+            for row, column, value in zip(rows * cell, columns * cell, there.T, strict=True):
+                found[:, level, row : row + cell, column : column + cell] += value[:, None, None] / cell**2
             continue
         found[:, level, rows, columns] += there
         few = np.argpartition(-scores, likeliest - 1, axis=2)[..., :likeliest]

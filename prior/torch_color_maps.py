@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from prior.config import CELLS
+
 
 def nearest_color(colors: Tensor, centroids: Tensor) -> Tensor:
     """(..., 3) float32 -> (...) int64: the nearest of (V, 3) centroids."""
@@ -15,16 +17,13 @@ def nearest_color(colors: Tensor, centroids: Tensor) -> Tensor:
 
 
 def color_maps(codes: Tensor, centroids: Tensor) -> dict[str, Tensor]:
-    """Color codes (B, 32, 32) int64 -> the maps "color4", "color8", "color16" and "color", each (B, side, side).
+    """Color codes (B, h, w) int64 -> the maps of `CELLS` and "color", (B, h / cell, w / cell) each.
 
     A coarse color is the centroid nearest to the mean of the centroids it covers, so the codes define the pyramid.
     """
-    fine = centroids[codes].movedim(-1, 1)  # (B, 3, 32, 32)
-    maps = {}
-    for side in (4, 8, 16):
-        means = F.avg_pool2d(fine, fine.shape[-1] // side).movedim(1, -1)
-        maps[f"color{side}"] = nearest_color(means, centroids)
-    return {**maps, "color": codes}
+    fine = centroids[codes].movedim(-1, 1)  # (B, 3, h, w)
+    means = {name: F.avg_pool2d(fine, cell).movedim(1, -1) for name, cell in CELLS.items()}
+    return {**{name: nearest_color(colors, centroids) for name, colors in means.items()}, "color": codes}
 
 
 def near_codes(centroids: Tensor, count: int = 8) -> Tensor:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from cst.config import replacing
 from cst.torch_runtime import load_weights
-from prior.config import GPTConfig, PriorConfig
+from prior.config import CELLS, COARSE, LAYOUT, GPTConfig, PriorConfig
 from prior.decode_state import GPTState, PixelCNNState
 from prior.gpt import GPT
 from prior.pixelcnn import PixelCNN
@@ -28,7 +28,7 @@ WEIGHTS = "model.safetensors"
 def build(config: PriorConfig) -> GPT | PixelCNN:
     """The untrained network that a configuration describes."""
     if isinstance(config.model, GPTConfig):
-        return GPT(config.model, config.vocabulary, len(config.classes))
+        return GPT(config.model, config.vocabulary, config.grid, len(config.classes))
     return PixelCNN(config.model, config.vocabulary, config.grid, len(config.classes))
 
 
@@ -87,18 +87,14 @@ class TorchPrior:
             return torch.stack(self.net(codes, classes), 1).reshape(tokens.shape).cpu().numpy()
         h, w = tokens.shape[2:]
         maps = {**color_maps(codes[:, 0], self.net.colors), "shape": codes[:, 1], "texture": codes[:, 2]}
-        layout = self.net("layout", maps, classes)
-        coarse = [layout[:, :16].view(-1, 4, 4), layout[:, 16:].view(-1, 8, 8)]
-        coarse.append(self.net("color16", maps, classes).view(-1, 16, 16))
-        found = [self.net(name, maps, classes).view(-1, h, w) for name in self.levels_by_name]
-        for values in coarse:
-            cells = (h // values.shape[1]) * (w // values.shape[2])
-            found[0] += F.interpolate(values[:, None] / cells, (h, w), mode="nearest")[:, 0]
+        layout, half = self.net("layout", maps, classes), self.net("color_half", maps, classes)
+        coarsest = maps[LAYOUT[0]][0].numel()
+        coarse = dict(zip(COARSE, (layout[:, :coarsest], layout[:, coarsest:], half), strict=True))
+        found = [self.net(level.name, maps, classes).view(-1, h, w) for level in self.levels]
+        for name, values in coarse.items():  # shared by the patches that a cell covers
+            cells = values.view(maps[name].shape)[:, None] / CELLS[name] ** 2
+            found[0] += F.interpolate(cells, (h, w), mode="nearest")[:, 0]
         return torch.stack(found, 1).cpu().numpy()
-
-    @property
-    def levels_by_name(self) -> tuple[str, ...]:
-        return tuple(level.name for level in self.levels)
 
     def sample(
         self,

@@ -24,9 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m prior.train", description=__doc__.splitlines()[0], parents=[shared],
         epilog="The flags of training are those of the preset's kind, GPT or PixelCNN.",
     )  # fmt: skip
-    parser.add_argument(
-        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips"
-    )
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips")
     parser.add_argument("--tokenizer", type=Path, default=PRETRAINED, help="folder of the tokenizer; default: packaged")
     parser.add_argument("--out", type=Path, required=True, help="folder of the prior; an interrupted run resumes")
     if is_gpt:

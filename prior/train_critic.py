@@ -1,4 +1,4 @@
-"""Train the critic of a GPT: a small network that tells 16x16 color maps of photos from drawn ones.
+"""Train the critic of a GPT: a small network that tells color maps of photos from drawn ones.
 
 python -m prior.train_critic --images flowers/ --prior runs/gpt
 
@@ -32,16 +32,18 @@ DRAWN_AT_ONCE = 64
 
 
 class Critic(nn.Module):
-    """Color maps (B, 16, 16, 3) float32 in [0, 1] -> (B,): the log-odds of a photo."""
+    """Color maps (B, h, w, 3) float32 in [0, 1] -> (B,): the log-odds of a photo."""
 
-    def __init__(self, members: int = MEMBERS):
+    def __init__(self, grid: tuple[int, int], members: int = MEMBERS):
+        """grid: (h, w)."""
         super().__init__()
+        cells = -(-grid[0] // 4) * -(-grid[1] // 4)  # after two strides of 2
         self.members = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(),
                 nn.Conv2d(24, 48, 3, padding=1, stride=2), nn.ReLU(),
                 nn.Conv2d(48, 64, 3, padding=1, stride=2), nn.ReLU(), nn.Dropout(0.3),
-                nn.Flatten(), nn.Linear(64 * 16, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1),
+                nn.Flatten(), nn.Linear(64 * cells, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1),
             )
             for _ in range(members)
         )  # fmt: skip
@@ -55,20 +57,20 @@ class Critic(nn.Module):
         return [member(x) for member in self.members]
 
 
-def photo_maps(photos: Photos, centroids: Tensor, rng: np.random.Generator) -> Tensor:
-    """A 16x16 color map of every readable photo, of a square that covers most of it: (B, 16, 16, 3)."""
+def photo_maps(photos: Photos, grid: tuple[int, int], centroids: Tensor, rng: np.random.Generator) -> Tensor:
+    """A color map of every readable photo, of a square that covers most of it: (B, h, w, 3)."""
     maps = []
     for photo in tqdm(photos, unit="photo", leave=False):
         height, width = photo.shape[:2]
         side = round(min(height, width) * rng.uniform(0.85, 1))
         top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
         box = (left, top, left + side, top + side)
-        maps.append(np.asarray(Image.fromarray(photo).resize((16, 16), Image.Resampling.BOX, box=box), np.float32))
+        maps.append(np.asarray(Image.fromarray(photo).resize(grid[::-1], Image.Resampling.BOX, box=box), np.float32))
     return centroids[nearest_color(torch.from_numpy(np.stack(maps)) / 255, centroids)]
 
 
 def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
-    """A 16x16 color map for each class, drawn with the default settings but without choice: (B, 16, 16, 3)."""
+    """A color map for each class, drawn with the default settings but without choice: (B, h, w, 3)."""
     settings = DEFAULTS["gpt"]
     maps = []
     for start in tqdm(range(0, len(labels), DRAWN_AT_ONCE), unit="batch", leave=False):
@@ -83,9 +85,9 @@ def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
 
 
 def train(real: Tensor, drawn: Tensor, seed: int = 0) -> Critic:
-    """Fit to (B, 16, 16, 3) maps of photos and drawn ones, mirrored half of the time."""
+    """Fit to (B, h, w, 3) maps of photos and drawn ones, mirrored half of the time."""
     torch.manual_seed(seed)
-    critic = Critic().train()
+    critic = Critic(real.shape[1:3]).train()
     optimizer = torch.optim.AdamW(critic.parameters(), LEARNING_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     wanted = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, 1)])
@@ -107,11 +109,11 @@ def accuracy(critic: Critic, real: Tensor, drawn: Tensor) -> float:
     return float(((critic(real) > 0).float().mean() + (critic(drawn) <= 0).float().mean()) / 2)
 
 
-def export(critic: Critic, folder: Path) -> None:
-    """Write the network beside its prior."""
+def export(critic: Critic, example: Tensor, folder: Path) -> None:
+    """Write the network beside its prior. example: (2, h, w, 3)."""
     program = torch.onnx.export(
         critic,
-        (torch.rand(2, 16, 16, 3),),
+        (example,),
         dynamo=True,
         verbose=False,
         opset_version=OPSET,
@@ -126,9 +128,7 @@ def export(critic: Critic, folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m prior.train_critic", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips"
-    )
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips")
     parser.add_argument("--prior", type=Path, required=True, help="folder of an exported GPT; the critic goes there")
     parser.add_argument("--drawn", type=int, default=4096, help="color maps to draw (default 4096)")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
@@ -142,11 +142,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     labels = np.array([prior.classes.index(training[i].label) for i in rng.integers(len(training), size=flags.drawn)])
     drawn = drawn_maps(prior, labels, flags.seed)
-    real, unseen = (photo_maps(Photos(entries, shortest=64), centroids, rng) for entries in (training, held_out))
+    real, unseen = (
+        photo_maps(Photos(entries, shortest=64), prior.sketch_grid, centroids, rng) for entries in (training, held_out)
+    )
     fresh = max(1, len(drawn) // 8)
     critic = train(real, drawn[fresh:], flags.seed)
     print(f"told right on unseen maps: {accuracy(critic, unseen, drawn[:fresh]):.1%}")
-    export(critic, flags.prior)
+    export(critic, real[:2], flags.prior)
     prior.config.with_files(flags.prior, CRITIC).save(flags.prior)
 
 

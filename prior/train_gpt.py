@@ -18,7 +18,7 @@ from cst.config import TokenizerConfig, replacing, write_json
 from cst.images import Photos, find_photos, split
 from cst.torch_runtime import TorchEncoder
 from cst.train import update_ema, use_bf16
-from prior.config import CONTEXTS, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
+from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.dataset import class_names
 from prior.gpt import GPT
 from prior.pictures import ToldCrops
@@ -26,8 +26,6 @@ from prior.run_folder import begin_or_resume, check_finite
 from prior.tokenset import TokenSet
 from prior.torch_color_maps import color_maps, near_codes, nearest_color
 from prior.torch_runtime import assemble
-
-GRID = 32  # patches
 
 
 def lr_multiplier(step: int, config: GPTTrainConfig) -> float:
@@ -45,6 +43,10 @@ class Trainer:
         self.name, self.config, self.out = name, config, out
         source = TokenizerConfig.load(tokenizer)
         self.codebooks = Codebooks.of_artifact(tokenizer, source)
+        side = config.size // self.codebooks.patch
+        if config.size < 1 or config.size % (self.codebooks.patch * CELLS[LAYOUT[0]]):
+            multiple = self.codebooks.patch * CELLS[LAYOUT[0]]
+            raise ValueError(f"pictures of {config.size} pixels; accepted: multiples of {multiple}")
         training, held_out = split(find_photos(images))
         classes = class_names(training)
         model = PRESETS[preset]
@@ -56,7 +58,7 @@ class Trainer:
             fingerprint=source.fingerprint,
             patch=self.codebooks.patch,
             beam=1,
-            grid=(GRID, GRID),
+            grid=(side, side),
             classes=classes,
         )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -68,13 +70,13 @@ class Trainer:
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.colors_only = LEVEL_OF.get(name, 0) == 0
         self.crops = ToldCrops(
-            Photos(training, shortest=GRID * self.codebooks.patch, memory_gib=8),
+            Photos(training, shortest=config.size, memory_gib=8),
             [classes.index(entry.label) for entry in training],
-            size=GRID if self.colors_only else GRID * self.codebooks.patch,
+            size=side if self.colors_only else config.size,
             batch=config.batch,
             least=config.least,
             seed=config.seed + 7919 * self.accelerator.process_index,
-            turned=name in ("layout", "color16"),
+            turned=name in ("layout", "color_half"),
             coarse=self.colors_only,
         )
         self.near = {level: near_codes(self.encoder.tables[level]) for level in (0, 1)}
@@ -95,7 +97,7 @@ class Trainer:
     def _build(self) -> None:
         """Network, average and optimizers, restored from the checkpoint if there is one."""
         torch.manual_seed(self.config.seed)
-        self.net = GPT(self.prior.model, self.prior.vocabulary, len(self.prior.classes))
+        self.net = GPT(self.prior.model, self.prior.vocabulary, self.prior.grid, len(self.prior.classes))
         self.net.init_from_codebooks(self.codebooks.tables)
         self.net.to(self.device)
         for name, part in self.net.parts.items():

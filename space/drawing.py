@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cst.protocol import bits_per_patch
+from prior.config import CELLS, LEVEL_OF
 from prior.pipeline import Sampler
 from prior.protocol import Step
 from prior.sheet import contact_sheet
@@ -127,10 +128,10 @@ def layers(step: Step) -> list[tuple[str, float]]:
 
 def layer_name(step: Step, name: str) -> str:
     """A map as the page calls it: color maps by their size, where there are several."""
-    if "color4" not in step.written or not name.startswith("color"):
+    if LEVEL_OF[name] or len(step.written) == 3:
         return name
-    side = int(name.removeprefix("color") or step.colors.shape[1])
-    return f"{side} × {side}"
+    rows, columns = (side // CELLS.get(name, 1) for side in step.colors.shape[1:])
+    return f"{rows} × {columns}"
 
 
 def alt(wish: Wish, number: int) -> str:
