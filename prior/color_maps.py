@@ -11,9 +11,9 @@ def coarse_maps(
     """The coarse color maps of pictures of which some colors are known, and where these maps are known.
 
     codes: (B, h, w) int color codes, of which those where `known`, bool, count. centroids: (V, 3) float32. sketch:
-    (h / 2, w / 2) int codes for the finest coarse map, -1 where there is none. A coarse color is the centroid nearest to
-    the mean of the colors it covers, and known where all of them are. Returns int32 and bool (B, h / cell, w / cell) by
-    name.
+    (h / 2, w / 2) int codes for the finest coarse map, -1 where there is none. A coarse color is the centroid nearest
+    to the mean of the colors it covers, and known where all of them are. Returns int32 and bool (B, h / cell, w / cell)
+    by name.
     """
     h, w = codes.shape[1:]
     colors, there = centroids[codes], known

@@ -26,5 +26,5 @@ class Window:
     def at(self, tokens: np.ndarray, rows: np.ndarray, columns: np.ndarray, outside: int) -> np.ndarray:
         """(B, h, w) integers and (n,) places -> (B, n, len(self)) integers; `outside` beyond the border."""
         padded = np.pad(tokens, ((0, 0), (self.reach,) * 2, (self.reach,) * 2), constant_values=outside)
-        down, across = (offsets[None] + self.reach for offsets in np.array(self.offsets).T)
+        down, across = (offsets[None] + self.reach for offsets in np.array(self.offsets, int).reshape(-1, 2).T)
         return padded[:, rows[:, None] + down, columns[:, None] + across]

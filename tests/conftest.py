@@ -146,7 +146,10 @@ def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, art
 # The priors -----------------------------------------------------------------------------------------------------------
 
 CLASSES = ("Blue bell", "daisy", "wild_rose")
-PRIOR = ["--smoke", "--precision", "no", "--size", "32", "--steps", "10", "--validate-every", "10"]
+PRIOR = {
+    "tiny": ["--smoke", "--precision", "no", "--steps", "4", "--validate-every", "4"],
+    "pixelcnn-tiny": ["--smoke", "--precision", "no", "--size", "32", "--steps", "10", "--validate-every", "10"],
+}
 
 
 @pytest.fixture(scope="session")
@@ -166,20 +169,20 @@ def make_prior(folder: Path, preset: str, artifact: Path, images: Path) -> Path:
     import prior.train
 
     paths = ["--images", str(images), "--tokenizer", str(artifact), "--out", str(folder)]
-    prior.train.main([*paths, *PRIOR, "--preset", preset])
+    prior.train.main([*paths, *PRIOR[preset], "--preset", preset])
     prior.export.main(["--prior", str(folder)])
     return folder
 
 
 @pytest.fixture(scope="session")
 def gpt_folder(tmp_path_factory: pytest.TempPathFactory, artifact: Path, kinds_of_photo: Path) -> Path:
-    """A tiny GPT that writes 4x4 patches of the tiny tokenizer. Shared: copy it before changing a file."""
+    """A tiny GPT that writes 8x8 patches of the tiny tokenizer. Shared: copy it before changing a file."""
     return make_prior(tmp_path_factory.mktemp("gpt"), "tiny", artifact, kinds_of_photo)
 
 
 @pytest.fixture(scope="session")
 def pixelcnn_folder(tmp_path_factory: pytest.TempPathFactory, artifact: Path, kinds_of_photo: Path) -> Path:
-    """A tiny PixelCNN, alike."""
+    """A tiny PixelCNN that writes 4x4 patches."""
     return make_prior(tmp_path_factory.mktemp("pixelcnn"), "pixelcnn-tiny", artifact, kinds_of_photo)
 
 

@@ -14,12 +14,13 @@ import prior.export
 import prior.train
 from cst.config import sha256
 from prior.config import PriorConfig
-from prior.pipeline import GOOD
+from prior.pipeline import DEFAULTS
 from prior.protocol import LevelSettings, Settings
 from prior.runtime import OnnxPrior
 from prior.torch_runtime import WEIGHTS, TorchPrior, save_prior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+GOOD = DEFAULTS["pixelcnn"]
 
 
 def random_tokens(config: PriorConfig, batch: int) -> np.ndarray:
@@ -58,7 +59,9 @@ def test_onnx_is_as_sure_of_every_token_as_torch(batch, prior_folder):
     found = ours.log_prob(tokens, label)
     assert (found.dtype, found.shape) == (np.float32, tokens.shape)
     assert np.abs(found - theirs.log_prob(tokens, label)).max() < 1e-4
-    assert (ours.levels, ours.grid, ours.classes) == (theirs.levels, theirs.grid, theirs.classes)
+    assert (ours.levels, ours.grid, ours.classes, ours.sketch_grid) == (
+        theirs.levels, theirs.grid, theirs.classes, theirs.sketch_grid,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("settings", [Settings(), GOOD, Settings((LevelSettings(top_k=1),) * 3)])
@@ -76,7 +79,8 @@ def test_a_picture_does_not_depend_on_how_many_are_drawn_with_it(prior_folder):
 
 def test_the_known_part_of_a_picture_is_kept(prior_folder):
     ours = OnnxPrior(prior_folder, threads=1)
-    known, mask = random_tokens(ours.config, 2), np.zeros((2, 3, 4, 4), bool)
+    known = random_tokens(ours.config, 2)
+    mask = np.zeros(known.shape, bool)
     mask[:, 0], mask[:, :, :2] = True, True
     *_, last = ours.sample(known, mask, np.array([0, 1]), GOOD, 0)
     assert np.array_equal(last.tokens[mask], known[mask])
@@ -87,13 +91,15 @@ def test_the_known_part_of_a_picture_is_kept(prior_folder):
 def test_colors_known_here_and_there_are_guided_around(prior_folder):
     """Guidance asks for twice the pictures at some tokens and not at others; torch keeps nothing between them."""
     ours, theirs = OnnxPrior(prior_folder, threads=1), TorchPrior.load(prior_folder)
-    known, mask = random_tokens(ours.config, 2), np.zeros((2, 3, 4, 4), bool)
+    known = random_tokens(ours.config, 2)
+    mask = np.zeros(known.shape, bool)
     mask[:, 0, :, ::2] = True
     wanted = Settings((LevelSettings(top_k=1),) * 3, guidance=4.0)
     one, other = ([*prior.sample(known, mask, np.array([0, 1]), wanted, 0)][-1] for prior in (ours, theirs))
     assert np.array_equal(one.tokens, other.tokens)
-    found = np.where(mask, 0, theirs.log_prob(one.tokens, np.array([0, 1])))
-    assert one.bits == pytest.approx(-found.sum((2, 3)) / np.log(2), abs=1e-3)
+    if not ours.drafts:  # the GPT's coarse colors are drawn here, and need not be those that its likelihood speaks of
+        found = np.where(mask, 0, theirs.log_prob(one.tokens, np.array([0, 1])))
+        assert one.bits == pytest.approx(-found.sum((2, 3)) / np.log(2), abs=1e-3)
 
 
 def test_several_threads_may_sample_at_once(prior_folder):
@@ -118,7 +124,7 @@ def test_several_threads_may_sample_at_once(prior_folder):
 def test_a_prior_says_what_it_is(prior_folder):
     config = PriorConfig.load(prior_folder)
     assert config.levels == {"color": 16, "shape": 32, "texture": 64}
-    assert (config.grid, config.patch, config.beam) == ((4, 4), 8, 1)
+    assert (config.grid, config.patch, config.beam) == ((8, 8) if config.kind == "gpt" else (4, 4), 8, 1)
     assert config.classes == ("Blue bell", "daisy", "wild_rose")
     assert all(sha256(prior_folder / name) == digest for name, digest in config.files.items())
     assert not list(prior_folder.glob("*.part"))
@@ -194,7 +200,7 @@ def test_one_flipped_bit_is_noticed(copy):
             with pytest.raises(ValueError, match=f"{name}' is damaged: its checksum is not the one in config.json"):
                 OnnxPrior(copy)
         (copy / name).write_bytes(whole)
-    assert OnnxPrior(copy).grid == (4, 4)
+    OnnxPrior(copy)
 
 
 def test_a_missing_file_is_named(copy):
