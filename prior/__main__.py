@@ -16,7 +16,7 @@ from cst.command import run
 from cst.config import PRETRAINED as TOKENIZER
 from cst.config import replacing
 from cst.runtime import OnnxTokenizer
-from prior import benchmark, evaluate
+from prior import benchmark, evaluate, judge
 from prior.pipeline import DEFAULTS, MOST, Sampler
 from prior.protocol import LevelSettings, Settings
 from prior.sheet import contact_sheet
@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parse(arguments)
     if flags.command == "evaluate":
         print(evaluate.evaluate(flags))
+    elif flags.command == "judge":
+        print(judge.judge(flags))
     elif flags.command == "benchmark":
         print(benchmark.measure(flags))
     elif flags.command == "sheet":
@@ -62,6 +64,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     command.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
     commands.add_parser("classes", help="the kinds of picture a model knows", parents=[shared])
     evaluate.add_flags(commands.add_parser("evaluate", help="bits per token on held-out photos; or --nearest"))
+    judge.add_flags(commands.add_parser("judge", help="how far drawn pictures are from photos of the same classes"))
     benchmark.add_flags(commands.add_parser("benchmark", help="speed of sampling, against transformers' generate()"))
     return parser.parse_args(arguments)
 
