@@ -8,34 +8,55 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prior.writing import plan_by_level, plan_by_patch
 
 from cst.protocol import Level
+from prior.decode_state import order_by_map, order_by_patch
 from prior.protocol import LevelSettings, Settings, Step
-from prior.sample import draw, log_prob, sample, survey, truncate
+from prior.sample import filter_probabilities, log_prob, sample, sample_categorical, score_tokens
 
 SIZES = (5, 7, 11)
 GRID = (3, 4)
 SHAPE = (3, *GRID)
 
 
+NAMES = ("color", "shape", "texture")
+
+
+def order_by_level(fixed: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Level by level and token by token."""
+    order = []
+    for name, known in fixed.items():
+        unknown = np.flatnonzero(~known.all(0).ravel())
+        order += [(name, np.array([position])) for position in range(unknown[-1] + 1 if len(unknown) else 0)]
+    return order
+
+
 class Toy:
     """A writer whose every distribution depends on all that comes before, the place and the class."""
 
-    levels = tuple(Level(name, size) for name, size in zip(("color", "shape", "texture"), SIZES, strict=True))
-    grid, classes = GRID, ("a", "b")
+    levels = tuple(Level(name, size) for name, size in zip(NAMES, SIZES, strict=True))
+    grid, sketch_grid, classes = GRID, GRID, ("a", "b")
+    guided, drafts = ("color",), ()
 
-    def __init__(self, plan: Callable = plan_by_level):
-        self.plan, self.predicted, self.batches = plan, [], []  # batches: (level, pictures) of every prediction
-        order = plan(np.zeros((1, *SHAPE), bool))
+    def __init__(self, order: Callable = order_by_level):
+        self.decoding_order, self.predicted, self.batches = order, [], []  # batches: (level, pictures) of each call
         self.turn = np.empty((len(SIZES), GRID[0] * GRID[1]), int)  # of every token
-        for turn, place in enumerate(order):
-            self.turn[place] = turn
+        for turn, (name, (position,)) in enumerate(order(self.prepare(*nothing(1), None)[1])):
+            self.turn[NAMES.index(name), position] = turn
 
-    def start(self) -> "Toy":
+    def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[dict, dict]:
+        maps = dict(zip(NAMES, np.where(mask, known, 0).astype(np.int32).swapaxes(0, 1), strict=True))
+        return maps, dict(zip(NAMES, mask.copy().swapaxes(0, 1), strict=True))
+
+    def new_state(self) -> "Toy":
         return self
 
-    def predict(self, level: int, position: int, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
+    def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
+        return None
+
+    def predict(self, name: str, positions: np.ndarray, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray:
+        level, (position,) = NAMES.index(name), positions.tolist()
+        tokens = np.stack([maps[each] for each in NAMES], 1)
         assert (tokens.dtype, label.dtype) == (np.int32, np.int64)
         self.predicted.append((level, position))
         self.batches.append((level, len(tokens)))
@@ -43,7 +64,21 @@ class Toy:
         weights = np.random.default_rng([level, position]).normal(size=(tokens[0].size + 3, SIZES[level]))
         given = np.concatenate([tokens.reshape(len(tokens), -1) * before / 5, np.eye(3)[label]], 1)
         scores = given @ weights
-        return (scores - np.log(np.exp(scores).sum(1, keepdims=True))).astype(np.float32)
+        return (scores - np.log(np.exp(scores).sum(1, keepdims=True))).astype(np.float32)[:, None]
+
+
+class Drafting(Toy):
+    """A writer that draws its colors several times over, and whose critic likes large codes."""
+
+    drafts = ("color",)
+
+    def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
+        return maps["color"].sum((1, 2)).astype(np.float32)
+
+
+def nothing(batch: int) -> tuple[np.ndarray, np.ndarray]:
+    known = np.zeros((batch, *SHAPE), np.int32)
+    return known, known > 0
 
 
 def run(
@@ -54,14 +89,14 @@ def run(
     seed: int = 0,
     known: np.ndarray | None = None,
     mask: np.ndarray | None = None,
-    lean: np.ndarray | None = None,
+    color_bias: np.ndarray | None = None,
     **wanted: object,
 ) -> list[Step]:
     """All steps of a sampling."""
     known = np.zeros((batch, *SHAPE), np.int32) if known is None else known
     mask = np.zeros((batch, *SHAPE), bool) if mask is None else mask
     label = np.array(label or [0] * batch)
-    return list(sample(toy, known, mask, label, Settings(**wanted), seed, lean=lean))
+    return list(sample(toy, known, mask, label, Settings(**wanted), seed, color_bias=color_bias))
 
 
 # Seeds and steps ------------------------------------------------------------------------------------------------------
@@ -81,12 +116,12 @@ def test_a_picture_does_not_depend_on_how_many_are_drawn_with_it():
     assert np.allclose(many.bits[:2], few.bits)
 
 
-@pytest.mark.parametrize("plan", [plan_by_level, plan_by_patch])
-def test_every_step_adds_one_token_and_leaves_the_others(plan):
-    steps = run(toy := Toy(plan))
+@pytest.mark.parametrize("order", [order_by_level, order_by_patch])
+def test_every_step_adds_one_token_and_leaves_the_others(order):
+    steps = run(toy := Toy(order))
     assert [step.done for step in steps] == list(range(1, 37))
     assert {step.total for step in steps} == {36}
-    assert [step.level for step in steps] == [level for level, _ in toy.predicted]
+    assert [NAMES.index(step.name) for step in steps] == [level for level, _ in toy.predicted]
     for before, after in itertools.pairwise(steps):
         assert (after.known & ~before.known).sum() == 2  # one a picture
         assert np.array_equal(after.tokens[before.known], before.tokens[before.known])
@@ -96,10 +131,28 @@ def test_every_step_adds_one_token_and_leaves_the_others(plan):
     assert steps[-1].tokens.dtype == np.int32
 
 
-def test_the_plans_go_level_by_level_and_patch_by_patch():
-    nothing = np.zeros((1, *SHAPE), bool)
-    assert plan_by_level(nothing) == [(level, position) for level in range(3) for position in range(12)]
-    assert plan_by_patch(nothing) == [(level, position) for position in range(12) for level in range(3)]
+def test_the_orders_go_map_by_map_and_patch_by_patch():
+    fixed = {name: np.zeros((1, *GRID), bool) for name in ("color_eighth", *NAMES)}
+    by_map = order_by_map(fixed, reach=1)
+    assert by_map[:12] == [("color_eighth", np.array([position])) for position in range(12)]
+    diagonals = [positions.tolist() for name, positions in by_map if name == "shape"]
+    assert diagonals == [[0], [1], [2, 4], [3, 5], [6, 8], [7, 9], [10], [11]]
+    by_patch = order_by_patch({name: fixed[name] for name in NAMES})
+    assert [(name, int(position)) for name, (position,) in by_patch] == [
+        (name, position) for position in range(12) for name in NAMES
+    ]
+
+
+def test_a_diagonal_needs_nothing_that_is_written_with_it_or_later():
+    for reach in (1, 2, 3):
+        turn = {}
+        for time, (_, positions) in enumerate(order_by_map({"shape": np.zeros((1, 7, 9), bool)}, reach)):
+            turn |= {divmod(int(position), 9): time for position in positions}
+        for row, column in itertools.product(range(7), range(9)):
+            for down, right in itertools.product(range(-reach, 1), range(-reach, reach + 1)):
+                before = (row + down, column + right)
+                if (down, right) < (0, 0) and before in turn:
+                    assert turn[before] < turn[row, column]
 
 
 def test_leaving_early_costs_no_more_and_harms_nothing():
@@ -124,28 +177,28 @@ def test_bits_are_those_of_what_was_drawn_by_the_model_itself():
 def test_drawn_tokens_follow_the_distribution():
     p = np.array([0.5, 0.0, 0.3, 0.2])
     chance = np.random.default_rng(0).random(20_000)
-    share = np.bincount(draw(p[None].repeat(len(chance), 0), chance), minlength=4) / len(chance)
+    share = np.bincount(sample_categorical(p[None].repeat(len(chance), 0), chance), minlength=4) / len(chance)
     assert share == pytest.approx(p, abs=0.015)
     assert share[1] == 0
-    assert draw(np.array([[0.0, 1.0, 0.0]] * 2), np.array([0.0, np.nextafter(1, 0)])).tolist() == [1, 1]
+    assert sample_categorical(np.array([[0.0, 1.0, 0.0]] * 2), np.array([0.0, np.nextafter(1, 0)])).tolist() == [1, 1]
 
 
 # What is known --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", [plan_by_level, plan_by_patch])
+@pytest.mark.parametrize("order", [order_by_level, order_by_patch])
 @settings(max_examples=20, deadline=None)
 @given(share=st.sampled_from([0.1, 0.5, 0.9]), seed=st.integers(0, 99))
-def test_known_tokens_are_kept_and_cost_no_bits(plan, share, seed):
+def test_known_tokens_are_kept_and_cost_no_bits(order, share, seed):
     rng = np.random.default_rng(seed)
     known = np.stack([rng.integers(size, size=(2, *GRID)) for size in SIZES], 1)
     mask = rng.random(known.shape) < share
     mask[0, 2, 2, 3] = False
-    steps = run(Toy(plan), known=known, mask=mask, label=[0, 1])
+    steps = run(Toy(order), known=known, mask=mask, label=[0, 1])
     assert all(np.array_equal(step.tokens[mask], known[mask]) for step in steps)
     last = steps[-1]
     assert last.known.all()
-    found = np.where(mask, 0, log_prob(Toy(plan), last.tokens, np.array([0, 1])))
+    found = np.where(mask, 0, log_prob(Toy(order), last.tokens, np.array([0, 1])))
     assert last.bits == pytest.approx(-found.sum((2, 3)) / np.log(2), rel=1e-5)
 
 
@@ -163,11 +216,11 @@ def test_what_is_known_does_not_shift_the_chances_of_the_rest():
         assert np.array_equal(run(Toy(), known=whole, mask=mask)[-1].tokens, whole)
 
 
-@pytest.mark.parametrize("plan", [plan_by_level, plan_by_patch])
-def test_a_level_that_is_wholly_known_costs_no_prediction(plan):
+@pytest.mark.parametrize("order", [order_by_level, order_by_patch])
+def test_a_level_that_is_wholly_known_costs_no_prediction(order):
     mask = np.zeros((2, *SHAPE), bool)
     mask[:, 1] = True
-    steps = run(toy := Toy(plan), mask=mask)
+    steps = run(toy := Toy(order), mask=mask)
     assert {level for level, _ in toy.predicted} == {0, 2}
     assert (len(steps), steps[-1].total) == (24, 24)
     assert (steps[-1].bits[:, 1] == 0).all()
@@ -182,16 +235,18 @@ def test_where_all_is_known_there_is_one_step_that_holds_it():
 def test_a_level_is_written_up_to_its_last_unknown_token_alone():
     mask = np.ones((2, *SHAPE), bool)
     mask[0, 1, 1, 2] = mask[1, 1, 0, 3] = mask[1, 2, 0, 0] = False
-    assert plan_by_level(mask) == [(1, position) for position in range(7)] + [(2, 0)]
-    assert plan_by_patch(mask) == [(2, 0), (1, 3), (1, 6)]
+    fixed = dict(zip(NAMES, mask.swapaxes(0, 1), strict=True))
+    assert order_by_level(fixed) == [("shape", position) for position in range(7)] + [("texture", 0)]
+    assert order_by_map(fixed, reach=3)[-1][1].tolist() == [0]
+    assert order_by_patch(fixed) == [("texture", 0), ("shape", 3), ("shape", 6)]
 
 
 # What is cut off ------------------------------------------------------------------------------------------------------
 
 
 def cut(p: list[float], **wanted: float) -> list[float]:
-    """`truncate` of one distribution, given up to a factor."""
-    return truncate(np.log(np.array([p])) + 3, LevelSettings(**wanted))[0].tolist()
+    """`filter_probabilities` of one distribution, given up to a factor."""
+    return filter_probabilities(np.log(np.array([p])) + 3, LevelSettings(**wanted))[0].tolist()
 
 
 def test_temperature_sharpens_and_flattens():
@@ -244,8 +299,8 @@ def test_the_cuts_apply_one_after_another_temperature_first():
 )
 def test_every_cut_leaves_a_distribution_of_the_likeliest(seed, size, temperature, top_k, top_p, min_p):
     scores = np.random.default_rng(seed).normal(0, 5, (3, size)).astype(np.float32)
-    p = truncate(scores, LevelSettings(temperature, top_k, top_p, min_p))
-    assert (p.dtype, p.shape) == (np.float64, scores.shape)
+    p = filter_probabilities(scores, LevelSettings(temperature, top_k, top_p, min_p))
+    assert p.shape == scores.shape
     assert p.sum(1) == pytest.approx(1)
     assert (p[np.arange(3), scores.argmax(1)] == p.max(1)).all()
     for row, kept in zip(scores, p > 0, strict=True):
@@ -284,14 +339,14 @@ def test_guidance_makes_what_the_class_makes_likelier_count_for_more():
     assert gain(0.0) < gain(1.0) < gain(3.0) < gain(8.0)
 
 
-@pytest.mark.parametrize("plan", [plan_by_level, plan_by_patch])
-def test_finer_levels_are_drawn_by_the_model_itself(plan):
+@pytest.mark.parametrize("order", [order_by_level, order_by_patch])
+def test_finer_levels_are_drawn_by_the_model_itself(order):
     """Given the colors, guidance changes nothing."""
-    colors = run(Toy(plan), guidance=4.0)[-1].tokens
+    colors = run(Toy(order), guidance=4.0)[-1].tokens
     mask = np.zeros(colors.shape, bool)
     mask[:, 0] = True
     for guidance in (1.0, 4.0):
-        assert np.array_equal(run(Toy(plan), known=colors, mask=mask, guidance=guidance)[-1].tokens, colors)
+        assert np.array_equal(run(Toy(order), known=colors, mask=mask, guidance=guidance)[-1].tokens, colors)
 
 
 def test_without_a_class_guidance_changes_nothing():
@@ -353,7 +408,7 @@ GOOD = {"known": KNOWN, "mask": np.zeros(KNOWN.shape, bool), "label": np.array([
         ({"label": np.array([0.0, 1.0])}, r"classes are float64 \(2,\)"),
         ({"label": np.array([0, 3])}, "classes span 0 to 3; accepted: 0 to 1, or 2 for none"),
         ({"label": np.array([-1, 0])}, "classes span -1 to 0"),
-        ({"settings": Settings(levels=(LevelSettings(),))}, "settings for 1 levels; accepted: 3, one a level"),
+        ({"settings": Settings(levels=(LevelSettings(),))}, "settings for 1 levels; accepted: 3, one per level"),
     ],
 )
 def test_arguments_that_do_not_fit_the_model_are_refused_before_any_work(changes, said):
@@ -363,66 +418,97 @@ def test_arguments_that_do_not_fit_the_model_are_refused_before_any_work(changes
     assert not toy.predicted
 
 
-# A lean of the colors -------------------------------------------------------------------------------------------------
+# A color bias -------------------------------------------------------------------------------------------------
 
 
-def lean_to(code: int, strength: float) -> np.ndarray:
-    lean = np.zeros((*GRID, SIZES[0]), np.float32)
-    lean[..., code] = strength
-    return lean
+def bias_to(code: int, strength: float) -> np.ndarray:
+    bias = np.zeros((*GRID, SIZES[0]), np.float32)
+    bias[..., code] = strength
+    return bias
 
 
-def test_a_strong_lean_decides_the_colors_and_nothing_else():
-    free, leaning = run(Toy())[-1].tokens, run(Toy(), lean=lean_to(3, 50))[-1].tokens
+def test_a_strong_bias_decides_the_colors_and_nothing_else():
+    free, leaning = run(Toy())[-1].tokens, run(Toy(), color_bias=bias_to(3, 50))[-1].tokens
     assert (leaning[:, 0] == 3).all() and not (free[:, 0] == 3).all()
     assert len(np.unique(leaning[:, 1:])) > 1
-    assert np.array_equal(run(Toy(), lean=lean_to(3, 0))[-1].tokens, free)
+    assert np.array_equal(run(Toy(), color_bias=bias_to(3, 0))[-1].tokens, free)
 
 
-def test_a_lean_multiplies_the_model_s_own_probabilities():
-    """The color of the first patch, over many seeds: p(c) exp(lean(c)), normalized."""
-    own = np.exp(Toy().predict(0, 0, np.zeros((1, *SHAPE), np.int32), np.array([0]))[0])
+def test_a_bias_multiplies_the_model_s_own_probabilities():
+    """The color of the first patch, over many seeds: p(c) exp(bias(c)), normalized."""
+    own = np.exp(Toy().predict("color", np.array([0]), Toy().prepare(*nothing(1), None)[0], np.array([0]))[0, 0])
     wanted = own * np.exp([0, 0, 1.5, 0, 0])
     known, mask = np.zeros((400, *SHAPE), np.int32), np.ones((400, *SHAPE), bool)
     mask[:, 0, 0, 0] = False
-    drawn = run(Toy(), 400, known=known, mask=mask, lean=lean_to(2, 1.5))[-1].tokens[:, 0, 0, 0]
+    drawn = run(Toy(), 400, known=known, mask=mask, color_bias=bias_to(2, 1.5))[-1].tokens[:, 0, 0, 0]
     assert np.allclose(np.bincount(drawn, minlength=5) / 400, wanted / wanted.sum(), atol=0.08)
 
 
-def test_bits_are_the_model_s_own_whatever_the_lean():
-    steps = run(Toy(), lean=lean_to(3, 50))
+def test_bits_are_the_model_s_own_whatever_the_bias():
+    steps = run(Toy(), color_bias=bias_to(3, 50))
     counted = -log_prob(Toy(), steps[-1].tokens, np.array([0, 0]))[:, 0].sum((1, 2)) / np.log(2)
     assert np.allclose(steps[-1].bits[:, 0], counted, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "lean", [np.zeros((3, 4, 6), np.float32), np.zeros((3, 4, 5), int), np.full((3, 4, 5), np.nan), np.zeros(5)]
+    "bias", [np.zeros((3, 4, 6), np.float32), np.zeros((3, 4, 5), int), np.full((3, 4, 5), np.nan), np.zeros(5)]
 )
-def test_a_lean_that_does_not_fit_is_refused_before_any_work(lean):
+def test_a_bias_that_does_not_fit_is_refused_before_any_work(bias):
     toy = Toy()
-    with pytest.raises(ValueError, match=r"the lean is .* accepted: finite floats \(3, 4, 5\)"):
-        run(toy, lean=lean)
+    with pytest.raises(ValueError, match=r"the color bias is .* accepted: finite floats \(3, 4, 5\)"):
+        run(toy, color_bias=bias)
     assert not toy.predicted
 
 
 # A survey -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", [plan_by_level, plan_by_patch])
-def test_a_survey_names_the_likeliest_codes_of_every_place(plan):
-    tokens, label = run(Toy(plan))[-1].tokens, np.array([0, 1])
-    found = survey(Toy(plan), tokens, label, likeliest=4)
-    assert np.array_equal(found.log_prob, log_prob(Toy(plan), tokens, label))
+@pytest.mark.parametrize("order", [order_by_level, order_by_patch])
+def test_a_survey_names_the_likeliest_codes_of_every_place(order):
+    tokens, label = run(Toy(order))[-1].tokens, np.array([0, 1])
+    found = score_tokens(Toy(order), tokens, label, likeliest=4)
+    assert np.array_equal(found.log_prob, log_prob(Toy(order), tokens, label))
     assert found.codes.shape == found.p.shape == (2, *SHAPE, 4)
-    for level, position in plan(np.zeros((1, *SHAPE), bool)):
-        row, column = divmod(position, GRID[1])
-        p = np.exp(Toy(plan).predict(level, position, tokens, label))
-        order = np.argsort(-p, axis=1)[:, :4]
-        assert np.array_equal(found.codes[:, level, row, column], order)
-        assert np.allclose(found.p[:, level, row, column], np.take_along_axis(p, order, 1))
+    maps, _ = Toy(order).prepare(tokens, tokens >= 0, None)
+    for name, positions in order(Toy(order).prepare(*nothing(2), None)[1]):
+        level, (row, column) = NAMES.index(name), divmod(int(positions[0]), GRID[1])
+        p = np.exp(Toy(order).predict(name, positions, maps, label))[:, 0]
+        likeliest = np.argsort(-p, axis=1)[:, :4]
+        assert np.array_equal(found.codes[:, level, row, column], likeliest)
+        assert np.allclose(found.p[:, level, row, column], np.take_along_axis(p, likeliest, 1))
 
 
 @pytest.mark.parametrize("likeliest", [0, 6])
 def test_a_survey_of_more_codes_than_there_are_is_refused(likeliest):
     with pytest.raises(ValueError, match="accepted: 1 to 5"):
-        survey(Toy(), np.zeros((1, *SHAPE), np.int32), np.array([0]), likeliest=likeliest)
+        score_tokens(Toy(), np.zeros((1, *SHAPE), np.int32), np.array([0]), likeliest=likeliest)
+
+
+# The best of several --------------------------------------------------------------------------------------------------
+
+
+def test_the_critic_s_favorite_of_several_drafts_is_kept_and_the_rest_drawn_once():
+    steps = run(toy := Drafting(), 2, candidates=4)
+    drafts = [run(Drafting(), 2, candidates=1)[-1].tokens[:, 0]]
+    assert toy.batches.count((0, 8)) == 12 and toy.batches.count((1, 2)) == toy.batches.count((2, 2)) == 12
+    assert (steps[-1].tokens[:, 0].sum((1, 2)) >= drafts[0].sum((1, 2))).all()
+    assert [step.best_of for step in steps] == [1] * 12 + [4] * 24
+    assert all(step.tokens.shape == (2, *SHAPE) for step in steps)
+    found = log_prob(Toy(), steps[-1].tokens, np.array([0, 0]))
+    assert steps[-1].bits == pytest.approx(-found.sum((2, 3)) / np.log(2), rel=1e-5)
+
+
+def test_the_first_draft_is_the_picture_that_is_drawn_without_a_choice():
+    class Content(Drafting):
+        def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
+            return np.zeros(len(maps["color"]), np.float32)
+
+    plain = run(Toy(), 3)[-1].tokens
+    assert np.array_equal(run(Content(), 3, candidates=4)[-1].tokens, plain)
+    assert np.array_equal(run(Toy(), 3, candidates=4)[-1].tokens, plain)  # without a critic there is no choice
+
+
+@pytest.mark.parametrize("candidates", [0, 17])
+def test_a_choice_from_none_or_too_many_is_refused(candidates):
+    with pytest.raises(ValueError, match=f"best of {candidates}; accepted: 1 to 16"):
+        Settings(candidates=candidates)
