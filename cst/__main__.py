@@ -5,7 +5,6 @@ python -m cst reconstruct photo.jpg out.png
 
 import argparse
 import os
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cst import CST, Tokens, benchmark, container
-from cst.coding import PRIOR_BEAM, PRIORS, STATIC
+from cst.coding import STATIC
 from cst.command import run
 from cst.config import replacing
 from cst.images import SUFFIXES, load_image
@@ -37,16 +36,12 @@ def main(arguments: list[str] | None = None) -> None:
 def convert(flags: argparse.Namespace) -> None:
     """Do one file, or many with a progress bar; unreadable ones among many are skipped."""
     pairs = plan(flags.source, Path(flags.out), READS[flags.command], WRITES[flags.command])
-    if flags.prior and flags.beam is None:
-        flags.beam = PRIOR_BEAM
     options = ("target", "precision", "threads", "beam", "npu_config")
     cst = CST.from_pretrained(flags.tokenizer, **{name: getattr(flags, name) for name in options})
     if flags.command == "compress":
-        cst.code_model(flags.prior or STATIC)  # where it is not there, that is said once, not of every photo
-    action = {
-        "reconstruct": reconstruct, "encode": encode, "decode": decode,
-        "compress": partial(compress, model=flags.prior or STATIC), "decompress": decompress,
-    }[flags.command]  # fmt: skip
+        cst.code_model(STATIC)  # where it is not there, that is said once, not of every photo
+    actions = (reconstruct, encode, decode, compress, decompress)
+    action = {action.__name__: action for action in actions}[flags.command]
     failed = 0
     for source, out in tqdm(pairs, unit="file", disable=len(pairs) == 1):
         try:
@@ -63,7 +58,6 @@ def convert(flags: argparse.Namespace) -> None:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cst", description=__doc__.splitlines()[0])
-    parser.set_defaults(prior=None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
@@ -82,14 +76,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         command.add_argument("source", nargs="+", help=f"{source}, or folders of them")
         command.add_argument("out", help="output file; a folder where there are several sources")
         command.add_argument("--precision", default="int8", choices=("int8", "float"), help="default int8")
-        command.add_argument(
-            "--beam",
-            type=int,
-            help="shapes tried a patch; 1 is greedy, the default with --prior (default: the tokenizer's)",
-        )
+        command.add_argument("--beam", type=int, help="shapes tried per patch; 1 is greedy (default: the tokenizer's)")
         command.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")
-        if name == "compress":
-            command.add_argument("--prior", choices=PRIORS, help="code under this prior: slower, and smaller")
     command = commands.add_parser("benchmark", help="time of encode and render, float and int8", parents=[shared])
     command.add_argument(
         "--size", type=int, nargs="+", default=[256], help="sides of the picture, pixels (default 256)"
@@ -159,17 +147,15 @@ def decode(cst: CST, source: Path, out: Path) -> str:
     return f"{source} -> {out}: {picture.width}x{picture.height}"
 
 
-def compress(cst: CST, source: Path, out: Path, *, model: str) -> str:
+def compress(cst: CST, source: Path, out: Path) -> str:
     tokens = cst.encode(source)
-    with tqdm(total=tokens.codes.size, unit="code", leave=False, disable=model == STATIC) as bar:
-        size = container.save(out, tokens, cst.code_model(model), tokenizer=cst.tokenizer.config, told=bar.update)
+    size = container.save(out, tokens, cst.code_model(STATIC), tokenizer=cst.tokenizer.config)
     fixed = tokens.packed_bytes(cst.tokenizer.levels)
     return f"{source} -> {out}: {rate(size, tokens)}, {size / fixed:.1%} of the {fixed:,} bytes at a fixed length"
 
 
 def decompress(cst: CST, source: Path, out: Path) -> str:
-    with tqdm(unit="code", leave=False, delay=1) as bar:
-        tokens = container.load(source, cst.code_model, tokenizer=cst.tokenizer.config, told=bar.update)
+    tokens = container.load(source, cst.code_model, tokenizer=cst.tokenizer.config)
     picture = cst.decode(tokens)
     save_png(picture, out)
     size = source.stat().st_size

@@ -10,7 +10,6 @@ factor is rounded, and at some the last symbol can be left with nothing: the wei
 """
 
 import hashlib
-import importlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Protocol, TypeVar
 
@@ -21,8 +20,7 @@ from cst.statistics import Statistics
 
 PARTS = 2**24  # of a probability, and the largest whole number up to which float32 holds every one
 WORD = np.dtype("<u4")  # of the payload
-STATIC, PRIORS = "static", ("gpt", "pixelcnn")
-PRIOR_BEAM = 1  # of photos to be coded under a prior, which has learned greedy codes, the most predictable
+STATIC = "static"
 Told = Callable[[int], object]  # called with how many more codes are done
 Result = TypeVar("Result")
 
@@ -30,7 +28,7 @@ Result = TypeVar("Result")
 class CodeModel(Protocol):
     """A model of tokens in whole numbers, the same on every machine.
 
-    name: "static", "gpt" or "pixelcnn". fingerprint: 16 hex digits, of what its probabilities come from.
+    name: as in `container.MODELS`. fingerprint: 16 hex digits, of what its probabilities come from.
     """
 
     name: str
@@ -69,21 +67,6 @@ def _weights(counts: np.ndarray) -> np.ndarray:
     """
     twice = 2 * counts.astype(np.int64) + 1
     return np.maximum(twice * (PARTS - len(twice)) // twice.sum(), 1).astype(np.float32)
-
-
-def load_prior(kind: str, fingerprint: str) -> CodeModel:
-    """The prior of a kind, "gpt" or "pixelcnn", for the tokens of the tokenizer of this fingerprint.
-
-    Raises ValueError if there is none. One command serves with and without a prior, but priors are built on top of
-    this package, which must work without them: so it looks up to them here alone, by name, and only when asked.
-    """
-    try:
-        module = importlib.import_module("prior.coder")
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the prior '{kind}' is needed, and {error.name} is not installed; run this where the whole project is"
-        ) from None
-    return module.load(kind, fingerprint)
 
 
 def encode(tokens: np.ndarray, model: CodeModel, *, told: Told | None = None) -> bytes:

@@ -5,7 +5,7 @@ All numbers are little-endian:
     bytes   what
     0-3     0x89 "CST": the first byte is in no text, so no text is taken for one
     4       version of the format: 1
-    5       model that the payload is coded under: 0 static, 1 gpt, 2 pixelcnn
+    5       model that the payload is coded under: 0 static (1 and 2 were priors, and are no longer read)
     6-7     width of the photo, pixels, 1 to 65,535
     8-9     height, alike; at most 64 million pixels together
     10-17   fingerprint of the tokenizer
@@ -34,7 +34,8 @@ from cst.tokens import Tokens
 
 MAGIC = b"\x89CST"
 VERSION = 1
-MODELS = (coding.STATIC, *coding.PRIORS)  # a model's byte is its place here
+MODELS = (coding.STATIC,)  # a model's byte is its place here
+FORMER = {1: "gpt", 2: "pixelcnn"}  # bytes of models that are no longer read
 HEADER = struct.Struct("<4sBBHH8s8sI")
 CHECKSUM = 8  # bytes
 START = HEADER.size + CHECKSUM  # of the payload
@@ -76,6 +77,11 @@ class Header:
                 "it again"
             )
         _, _, model, width, height, tokenizer, fingerprint, crc = HEADER.unpack_from(data)
+        if model in FORMER:
+            raise ValueError(
+                f"it is coded under the prior '{FORMER[model]}'; accepted: files under the static model; compress the "
+                "photo again with python -m cst compress"
+            )
         if model >= len(MODELS):
             known = ", ".join(f"{number} ({name})" for number, name in enumerate(MODELS))
             raise ValueError(f"it is coded under model {model}; accepted: {known}; read it with a newer program")
@@ -90,10 +96,9 @@ class Header:
                 "the tokenizer that wrote it"
             )
         if model is not None and self.fingerprint != model.fingerprint:
-            what = "statistics" if self.model == coding.STATIC else f"weights of the prior '{self.model}'"
             raise ValueError(
-                f"it was written under the {what} {self.fingerprint}, those here are {model.fingerprint}; get the "
-                f"{what} that wrote it"
+                f"it was written under the statistics {self.fingerprint}, those here are {model.fingerprint}; get the "
+                "statistics that wrote it"
             )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cst import container
-from cst.coding import STATIC, CodeModel, StaticModel, Told, load_prior
+from cst.coding import STATIC, CodeModel, StaticModel, Told
 from cst.config import PRETRAINED
 from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_image
 from cst.runtime import OnnxTokenizer
@@ -79,18 +79,16 @@ class CST:
             picture.paste(to_image(drawn[0]), (0, top * codebooks.patch))
         return picture
 
-    def compress(self, tokens: Tokens, *, model: str = STATIC, told: Told | None = None) -> bytes:
-        """Tokens -> the bytes of a `.cst` file: the same tokens, in fewer bytes.
+    def compress(self, tokens: Tokens) -> bytes:
+        """Tokens -> the bytes of a `.cst` file: the same tokens, in fewer bytes, each code as likely as in photos.
 
-        model: "static", each code as likely as it is in photos; or "gpt" or "pixelcnn", whose file can be smaller
-        still and takes a thousand times as long to write, and to read. told: called with how many more codes are
-        done, for progress. Raises ValueError for tokens of another tokenizer, and where the model is not there.
+        Raises ValueError for tokens of another tokenizer, and where the statistics of its codes are not there.
         """
         self.check(tokens)
-        return container.compress(tokens, self.code_model(model), tokenizer=self.tokenizer.config, told=told)
+        return container.compress(tokens, self.code_model(STATIC), tokenizer=self.tokenizer.config)
 
     def decompress(self, data: bytes, *, told: Told | None = None) -> Tokens:
-        """The bytes of a `.cst` file -> exactly the tokens it was made of, whichever model it was written under.
+        """The bytes of a `.cst` file -> exactly the tokens it was made of.
 
         Raises ValueError for anything but a whole file that this tokenizer, and a model that is here, have written.
         """
@@ -106,10 +104,7 @@ class CST:
             raise ValueError(f"no model '{name}'; accepted: {', '.join(container.MODELS)}")
         if name not in self._code_models:
             tokenizer = self.tokenizer
-            if name == STATIC:
-                self._code_models[name] = StaticModel(Statistics.of_artifact(tokenizer.folder, tokenizer.config))
-            else:
-                self._code_models[name] = load_prior(name, tokenizer.config.fingerprint)
+            self._code_models[name] = StaticModel(Statistics.of_artifact(tokenizer.folder, tokenizer.config))
         return self._code_models[name]
 
     def check(self, tokens: Tokens) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cst.codecs import FORMATS, at_psnr
-from cst.coding import PRIOR_BEAM, PRIORS, STATIC
+from cst.coding import STATIC
 from cst.command import run
 from cst.evaluate import EXACT
 from cst.images import Photos, find_photos, is_validation, to_float
@@ -26,7 +26,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m cst.rates", description=__doc__.splitlines()[0])
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
     parser.add_argument("--tokenizer", help="artifact folder or Hub repository (default: the packaged one)")
-    parser.add_argument("--prior", nargs="+", default=[], choices=PRIORS, help="also .cst files under these priors")
     parser.add_argument("--size", type=int, default=256, help="shortest side, pixels; larger photos are shrunk")
     parser.add_argument("--all", action="store_true", help="every photo, not only the held-out ones")
     parser.add_argument("--limit", type=int, help="at most this many photos")
@@ -36,11 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise ValueError(f"none of the photos in {flags.images} is held out; give --all to measure on every photo")
     order = np.random.default_rng(0).permutation(len(entries))[: flags.limit]  # a limit takes a fair sample
     photos = Photos([entries[index] for index in order], shortest=flags.size)
-    csts = {STATIC: CST.from_pretrained(flags.tokenizer)}
-    csts |= {kind: CST.from_pretrained(flags.tokenizer, beam=PRIOR_BEAM) for kind in flags.prior}
-    for kind, cst in csts.items():
-        cst.code_model(kind)  # what is not there is said before any work
-    rows = [measure(csts, Image.fromarray(photo)) for photo in tqdm(photos, total=len(order), unit="photo")]
+    cst = CST.from_pretrained(flags.tokenizer)
+    cst.code_model(STATIC)  # what is not there is said before any work
+    rows = [measure(cst, Image.fromarray(photo)) for photo in tqdm(photos, total=len(order), unit="photo")]
     if not rows:
         raise ValueError(f"none of {len(order)} photos can be read; give others with --images")
     print(as_markdown(rows))
@@ -49,22 +46,20 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"Seconds to write a file once the codes are known: {taken}.")
 
 
-def measure(csts: dict[str, CST], photo: Image.Image) -> dict[str, Row]:
-    """What one photo takes in each way; csts: by the model that codes, the static one first."""
+def measure(cst: CST, photo: Image.Image) -> dict[str, Row]:
+    """What one photo takes in each way."""
     original, found = to_float(photo), {}
 
     def keep(name: str, picture: Image.Image, size: int, seconds: float = 0.0) -> None:
         near = min(psnr(to_float(picture), original), EXACT)
         found[name] = size, 8 * size / (photo.width * photo.height), near, seconds
 
-    for kind, cst in csts.items():
-        tokens = cst.encode(photo)
-        picture = cst.decode(tokens)
-        if kind == STATIC:
-            keep("fixed length", picture, tokens.packed_bytes(cst.tokenizer.levels))
-        start = time.perf_counter()
-        size = len(cst.compress(tokens, model=kind))
-        keep(f".cst, {kind}", picture, size, time.perf_counter() - start)
+    tokens = cst.encode(photo)
+    picture = cst.decode(tokens)
+    keep("fixed length", picture, tokens.packed_bytes(cst.tokenizer.levels))
+    start = time.perf_counter()
+    size = len(cst.compress(tokens))
+    keep(f".cst, {STATIC}", picture, size, time.perf_counter() - start)
     target = found["fixed length"][2]
     for format in FORMATS:
         coded = at_psnr(photo, format, target)

@@ -64,12 +64,12 @@ ModelConfig = GPTConfig | PixelCNNConfig
 KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
 PRESETS: dict[str, ModelConfig] = {
     "tiny": GPTConfig(
-        width=32, hidden=64, layout_layers=1, detail_layers=(1, 1, 1, 1), embedding=16, window=5, context=3, dropout=0.0
+        width=32, hidden=64, layout_layers=1, detail_layers=(1, 1, 1, 1), embedding=16, window=5, context=3, dropout=0.1
     ),
     "small": GPTConfig(),
     "base": GPTConfig(width=384, hidden=1024, heads=3),
     "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 5, 5, 5)),
-    "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3),
+    "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3, dropout=0.0),
     "pixelcnn": PixelCNNConfig(),
     "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),
 }

@@ -47,6 +47,12 @@ class Trainer:
         if config.size < 1 or config.size % (self.codebooks.patch * CELLS[LAYOUT[0]]):
             multiple = self.codebooks.patch * CELLS[LAYOUT[0]]
             raise ValueError(f"pictures of {config.size} pixels; accepted: multiples of {multiple}")
+        if config.batch < 1:
+            raise ValueError(f"a batch of {config.batch}; accepted: at least 1")
+        if not 0 < config.least <= 1:
+            raise ValueError(f"crops of at least {config.least} of a photo; accepted: above 0 and at most 1")
+        if not 0 < config.scored <= 1:
+            raise ValueError(f"a share of {config.scored} of the tokens scored; accepted: above 0 and at most 1")
         training, held_out = split(find_photos(images))
         classes = class_names(training)
         model = PRESETS[preset]

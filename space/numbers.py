@@ -49,7 +49,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class OpenedNumbers:
-    """The same of a .cst file that was opened. model: what it is coded under, "static", "gpt" or "pixelcnn"."""
+    """The same of a .cst file that was opened. model: what it is coded under, "static"."""
 
     size: tuple[int, int]
     grid: tuple[int, int, int]

@@ -75,7 +75,6 @@ def build(models: Models) -> gr.Image:
     )
     photo.change(None, photo, None, js=SHOW_RESULT, api_visibility="private")
     run.failure(lambda: layout(None), None, outputs, api_visibility="private", queue=False)
-    # A file under a prior takes a while to read: that shows on whatever is seen.
     given = file.upload(
         opener(models), [file, quality], outputs, api_name="open", show_progress_on=[comparison, begin], **MODEL_QUEUE
     )

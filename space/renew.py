@@ -121,7 +121,7 @@ def put(path: Path, command: str, printed: str) -> None:
 def stamp(command: str, today: datetime.date | None = None) -> str:
     """When, and by which weights: the first digits of the SHA-256 of their config.json, which names those of all files.
 
-    Commands of `cst` that name no prior depend on the tokenizer alone.
+    Commands of `cst` depend on the tokenizer only.
     """
     return f"{today or datetime.date.today()}, {weights(command)}"
 
@@ -129,7 +129,7 @@ def stamp(command: str, today: datetime.date | None = None) -> str:
 def weights(command: str) -> str:
     """The weights that a command measures, as `stamp` writes them."""
     names = {"tokenizer": TOKENIZER}
-    if "-m cst" not in command or "--prior" in command:
+    if "-m cst" not in command:
         names |= {kind: PRIORS / kind for kind in ("gpt", "pixelcnn")}
     digests = {name: hashlib.sha256((folder / "config.json").read_bytes()) for name, folder in names.items()}
     return ", ".join(f"{name} {digest.hexdigest()[:8]}" for name, digest in digests.items())

@@ -11,16 +11,14 @@ from PIL import Image
 
 from cst import CST, Tokens, container
 from cst.codecs import trying_at_bytes
-from cst.coding import STATIC, finish
+from cst.coding import finish
 from cst.images import fit_within, load_image
 from cst.pipeline import join, strips
 from space.difference import difference_map
-from space.models import NAMES
 from space.numbers import Numbers, OpenedNumbers, comparing, opened_table, table
 
 MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models
 MOST_OPENED = 2048 * 2048  # pixels of a .cst file that is painted here: as many as of a photo
-MOST_UNDER_PRIOR = 512 * 512  # of one under a prior, which takes many network steps: about ten seconds with GPT
 
 WAITING = '<p class="note">Comparing with JPEG and WebP …</p>'
 
@@ -187,7 +185,7 @@ def open_cst(cst: CST, path: str, tell: Tell) -> Generator[Shown, None, Opened]:
     try:
         data = container.read(path)
         header = container.Header.read(data)
-        most = MOST_OPENED if header.model == STATIC else MOST_UNDER_PRIOR
+        most = MOST_OPENED
         width, height = header.size
         if width * height > most:
             raise ValueError(
@@ -224,7 +222,7 @@ def repaint(cst: CST, opened: Opened, folder: Path, tell: Tell) -> Iterator[Show
         running_on=cst.tokenizer.running_on,
     )
     shown = yield from ladder(cst, tokens, picture, folder)
-    known = {STATIC: "counts in photos", **NAMES}[opened.model]
+    known = "counts in photos"
     yield replace(
         shown, comparison=(shown.texture, shown.rendered), numbers=numbers.to_json(), table=opened_table(numbers, known)
     )

@@ -1,9 +1,7 @@
 """Codes to bits and back, under any model that speaks in whole numbers."""
 
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,19 +10,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cst import CST
-from cst.coding import PARTS, StaticModel, decode, encode, fixed_point, load_prior
+from cst.coding import PARTS, StaticModel, decode, encode, fixed_point
 from cst.config import PRETRAINED, TokenizerConfig
 from cst.statistics import Statistics
 
 
 class Pretender:
-    """A `CodeModel` that behaves as a prior does: one place after another, each with weights of its own.
+    """A `CodeModel` that behaves as a model of neighbors would: one place after another, each with weights of its own.
 
     A code is likely where the code before it, in this order, is near: so decoding under it fails unless every code
     is right when the next is asked for.
     """
 
-    def __init__(self, sizes: tuple[int, ...], *, name: str = "gpt", fingerprint: str = "00ff" * 4, reach: int = 3):
+    def __init__(self, sizes: tuple[int, ...], *, name: str = "static", fingerprint: str = "00ff" * 4, reach: int = 3):
         self.sizes, self.name, self.fingerprint, self.reach = sizes, name, fingerprint, reach
 
     def walk(self, tokens: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
@@ -159,7 +157,7 @@ def test_any_counts_make_a_model(counts):
 @pytest.mark.parametrize("code", [-1, 5, 2**20])
 def test_a_code_the_model_does_not_know_is_refused(code):
     tokens = np.full((1, 1, 2), code)
-    with pytest.raises(ValueError, match=rf"level 0 span {code} to {code}; accepted: 0 to 4, .* model 'gpt'"):
+    with pytest.raises(ValueError, match=rf"level 0 span {code} to {code}; accepted: 0 to 4, .* model 'static'"):
         encode(tokens, Pretender((5,)))
 
 
@@ -183,23 +181,6 @@ def test_a_payload_that_goes_on_is_refused():
         decode(encode(tokens, model) + b"\1", tokens.shape, model)
 
 
-# The look up to the priors --------------------------------------------------------------------------------------------
-
-
-def test_a_prior_is_found_by_its_name(monkeypatch):
-    module = ModuleType("prior.coder")
-    module.load = lambda kind, fingerprint: Pretender((16, 32, 64), name=kind, fingerprint=fingerprint)
-    monkeypatch.setitem(sys.modules, "prior.coder", module)
-    model = load_prior("pixelcnn", "0123456789abcdef")
-    assert (model.name, model.fingerprint) == ("pixelcnn", "0123456789abcdef")
-
-
-def test_without_priors_that_is_said(monkeypatch):
-    monkeypatch.setitem(sys.modules, "prior.coder", None)
-    with pytest.raises(ValueError, match=r"the prior 'gpt' is needed, and prior\.coder is not installed"):
-        load_prior("gpt", "0123456789abcdef")
-
-
 def test_an_unknown_model_is_refused(artifact):
-    with pytest.raises(ValueError, match="no model 'zip'; accepted: static, gpt, pixelcnn"):
+    with pytest.raises(ValueError, match="no model 'zip'; accepted: static"):
         CST.from_pretrained(artifact, target="cpu").code_model("zip")

@@ -2,15 +2,12 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from conftest import make_photo
 from PIL import Image
-from test_coding import Pretender
 from test_images import BROKEN
 
 from cst import CST, Tokens, __main__
@@ -133,21 +130,6 @@ def test_a_folder_of_photos_is_compressed_and_decompressed(command, counted_arti
     assert files(tmp_path / "out") == {"photo-00.png", "photo-01.png"}
 
 
-def test_a_photo_is_compressed_under_a_prior_with_greedy_codes(command, artifact, photos, tmp_path, monkeypatch):
-    module = ModuleType("prior.coder")
-    module.load = lambda kind, fingerprint: Pretender((16, 32, 64), name=kind)
-    monkeypatch.setitem(sys.modules, "prior.coder", module)
-    photo, kept = photos / "photo-02.png", tmp_path / "a.cst"
-    assert command("compress", photo, kept, "--prior", "pixelcnn")[0] == 0
-    cst = CST.from_pretrained(artifact, target="cpu", beam=1)
-    assert kept.read_bytes()[5] == 2
-    assert np.array_equal(cst.decompress(kept.read_bytes()).codes, cst.encode(photo).codes)
-    assert command("decompress", kept, tmp_path / "a.png")[0] == 0
-    assert np.array_equal(load_image(tmp_path / "a.png"), cst.decode(cst.encode(photo)))
-    command("compress", photo, kept, "--prior", "pixelcnn", "--beam", 4)
-    assert np.array_equal(cst.decompress(kept.read_bytes()).codes, CST.from_pretrained(artifact).encode(photo).codes)
-
-
 def test_benchmark_measures_both_precisions(command):
     code, out, _ = command("benchmark", "--size", 64, 100, "--repeats", 2)
     assert code == 0
@@ -230,12 +212,10 @@ def test_a_file_that_is_no_cst_file_is_refused(refused, counted_artifact, photos
     assert "it was written by the tokenizer 1590c6c1302812bc, this one is" in line
 
 
-def test_photos_are_not_compressed_by_what_is_not_there(refused, photos, tmp_path, monkeypatch):
+def test_photos_are_not_compressed_by_what_is_not_there(refused, photos, tmp_path):
     words = ("compress", photos, tmp_path / "out")
     (tmp_path / "out").mkdir()
     assert "has no statistics of its codes; count them with" in refused(*words)
-    monkeypatch.setitem(sys.modules, "prior.coder", None)
-    assert "the prior 'gpt' is needed" in refused(*words, "--prior", "gpt")
 
 
 def test_cut_tokens_are_refused(refused, cst, photos, tmp_path):

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gradio as gr
@@ -18,7 +17,6 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from test_coding import Pretender
 
 from cst import CST, Tokens
 from cst.coding import finish
@@ -187,7 +185,7 @@ BAD_CST: dict[str, tuple[Callable[[], bytes], str]] = {
     "other.cst": (lambda: crafted(10, b"\xff" * 8), "written by the tokenizer ffffffffffffffff"),
     "counted.cst": (lambda: crafted(18, b"\xff" * 8), "under the statistics ffffffffffffffff"),
     "enormous.cst": (lambda: crafted(6, np.array([7000, 7000], "<u2").tobytes()), "accepted here: up to 4,194,304"),
-    "slow.cst": (lambda: crafted(5, b"\1\0\4\0\4"), "accepted here: up to 262,144"),  # under a prior
+    "former.cst": (lambda: crafted(5, b"\1"), "coded under the prior 'gpt'; accepted: files under the static"),
     "lying.cst": (lambda: crafted(6, np.array([120, 85], "<u2").tobytes()), "its"),
 }
 
@@ -200,20 +198,6 @@ def test_a_bad_cst_file_is_answered_in_words(page: Page, tmp_path: Path, name: s
         page.open(tmp_path / name)
     assert str(caught.value).startswith(f"'{name}': ")
     assert "/" not in str(caught.value)  # no folder of the server
-
-
-def test_a_cst_file_under_a_prior_is_opened_with_progress(artifact, photos, tmp_path, monkeypatch):
-    module = ModuleType("prior.coder")
-    module.load = lambda kind, fingerprint: Pretender((16, 32, 64), name=kind)
-    monkeypatch.setitem(sys.modules, "prior.coder", module)
-    tiny, told = CST.from_pretrained(artifact, target="cpu"), []
-    tokens = tiny.encode(photos / "photo-00.png")
-    (tmp_path / "a.cst").write_bytes(tiny.compress(tokens, model="pixelcnn"))
-    opened = finish(open_cst(tiny, str(tmp_path / "a.cst"), lambda done, what: told.append(done)))
-    assert np.array_equal(opened.tokens.codes, tokens.codes)
-    assert told == sorted(told) and told[-1] == 1 and len(told) > 10
-    *_, shown = repaint(tiny, opened, tmp_path, lambda *sign: None)
-    assert shown.numbers["model"] == "pixelcnn" and "PixelCNN" in shown.table
 
 
 def test_a_tokenizer_without_statistics_has_no_cst_file_and_all_else(artifact, photos, tmp_path):

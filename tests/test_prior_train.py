@@ -1,4 +1,4 @@
-"""Training a prior through its command: it learns, resumes exactly, shares its work, and stops at nonsense."""
+"""Training a PixelCNN through its command: it learns, resumes exactly, shares its work, and stops at nonsense."""
 
 import json
 import math
@@ -17,11 +17,24 @@ import prior.train
 from cst.config import TokenizerConfig
 from prior.config import PriorConfig, TrainConfig
 from prior.torch_runtime import WEIGHTS, TorchPrior
-from prior.train import Trainer, smooth
+from prior.train_pixelcnn import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = ["--smoke", "--precision", "no", "--size", "16", "--steps", "6", "--warmup", "2", "--validate-every", "3"]
-PRESETS = ["tiny", "pixelcnn-tiny"]  # the second with dropout
+QUICK = [
+    "--preset",
+    "pixelcnn-tiny",
+    "--smoke",
+    "--precision",
+    "no",
+    "--size",
+    "16",
+    "--steps",
+    "6",
+    "--warmup",
+    "2",
+    "--validate-every",
+    "3",
+]
 
 
 @pytest.fixture
@@ -36,13 +49,6 @@ def train(kinds_of_photo, artifact):
     return call
 
 
-@pytest.fixture
-def trainer(kinds_of_photo, artifact, tmp_path) -> Trainer:
-    """A trainer that has not begun."""
-    config = TrainConfig(preset="tiny", size=16, batch=4, precision="no", patience=2)
-    return Trainer(config, tokenizer=artifact, images=[str(kinds_of_photo)], out=tmp_path)
-
-
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return set(one) == set(other) and all(torch.equal(value, other[name]) for name, value in one.items())
 
@@ -50,9 +56,8 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 # It learns and leaves what it should ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_training_learns_and_leaves_an_artifact_a_sheet_and_a_curve(preset, train, kinds_of_photo, tmp_path):
-    train(tmp_path, "--preset", preset, "--steps", "40", "--validate-every", "20")
+def test_training_learns_and_leaves_an_artifact_a_sheet_and_a_curve(train, kinds_of_photo, tmp_path):
+    train(tmp_path, "--steps", "40", "--validate-every", "20")
     first, last = progress(tmp_path)["history"]
     assert (first["step"], last["step"]) == (20, 40)
     assert sum(last["train"]) < sum(first["train"]) < math.log2(16 * 32 * 64)
@@ -66,28 +71,24 @@ def test_training_learns_and_leaves_an_artifact_a_sheet_and_a_curve(preset, trai
     assert not list(tmp_path.glob("**/*.part"))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_what_is_kept_reaches_the_bits_that_validation_reported(preset, train, kinds_of_photo, artifact, tmp_path):
+def test_what_is_kept_reaches_the_bits_that_validation_reported(train, kinds_of_photo, artifact, tmp_path):
     from cst.codebooks import Codebooks
     from cst.images import find_photos, split
     from prior.dataset import encode_squares
 
-    train(tmp_path, "--preset", preset)
+    train(tmp_path)
     codebooks = Codebooks.of_artifact(artifact, TokenizerConfig.load(artifact))
     held_out = split(find_photos([kinds_of_photo]))[1]
     tokens, labels = encode_squares(held_out, PriorConfig.load(tmp_path), codebooks)
     bits = -TorchPrior.load(tmp_path).log_prob(tokens, labels).mean((0, 2, 3)) / np.log(2)
     history = progress(tmp_path)["history"]
-    if preset == "tiny":  # each level as it was best
-        reported = [min(point["bits"][level] for point in history) for level in range(3)]
-    else:
-        reported = min((point["bits"] for point in history), key=sum)
+    reported = min((point["bits"] for point in history), key=sum)
     assert bits.tolist() == pytest.approx(reported, abs=0.01)  # half precision
 
 
 def test_the_smoke_preset_runs_as_a_command(run_python, kinds_of_photo, artifact, tmp_path):
     paths = ["--images", kinds_of_photo, "--tokenizer", artifact, "--out"]
-    done = run_python("-m", "prior.train", "--smoke", "--size", 16, *paths, tmp_path)
+    done = run_python("-m", "prior.train", "--preset", "pixelcnn-tiny", "--smoke", "--size", 16, *paths, tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"14 photos of 3 classes, 1 held out; 0\.\d+M parameters on cpu", done.stdout)
     assert re.search(r"step 20: \d+\.\d+ bits a patch held out \(training\): color \d", done.stdout + done.stderr)
@@ -101,15 +102,14 @@ def test_the_smoke_preset_runs_as_a_command(run_python, kinds_of_photo, artifact
 # It resumes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_run_stopped_and_resumed_ends_bit_for_bit_the_same(preset, train, tmp_path, monkeypatch):
-    straight = train(tmp_path / "straight", "--preset", preset)
+def test_a_run_stopped_and_resumed_ends_bit_for_bit_the_same(train, tmp_path, monkeypatch):
+    straight = train(tmp_path / "straight")
     interrupt_after(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "broken", "--preset", preset, "--checkpoint-minutes", "0")
+        train(tmp_path / "broken", "--checkpoint-minutes", "0")
     monkeypatch.undo()
     assert progress(tmp_path / "broken")["step"] == 4
-    assert same(train(tmp_path / "broken", "--preset", preset), straight)
+    assert same(train(tmp_path / "broken"), straight)
     assert same(*(load_file(tmp_path / name / WEIGHTS) for name in ("straight", "broken")))
     reported = [[point["bits"] for point in progress(tmp_path / name)["history"]] for name in ("straight", "broken")]
     assert reported[0] == reported[1]
@@ -145,7 +145,7 @@ def test_a_folder_of_another_prior_is_refused_and_left_as_it_was(train, photos, 
         return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     before = files()
-    changes = {"kind": ["--preset", "pixelcnn-tiny"], "model": ["--preset", "small"], "grid": ["--size", "32"]}
+    changes = {"model": ["--preset", "pixelcnn"], "grid": ["--size", "32"]}
     for name, flags in {**changes, "beam": ["--beam", "2"]}.items():
         with pytest.raises(ValueError, match=rf"holds a prior with another {name} \(.*; resume with its own settings"):
             train(tmp_path, *flags)
@@ -184,7 +184,7 @@ def test_the_folder_of_a_tokenizer_is_not_written_to(train, artifact, tmp_path):
 
 
 def test_two_processes_train_what_one_does(run_python, train, kinds_of_photo, artifact, tmp_path):
-    even = ["--batch", "8", "--detail-share", "0.5"]
+    even = ["--batch", "8"]
     alone = train(tmp_path / "one", *even)
     # `accelerate launch` starts a second process on GPUs alone; on a CPU it takes torch's own launcher.
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m"]
@@ -206,7 +206,7 @@ def test_a_batch_that_is_not_shared_evenly_is_refused(kinds_of_photo, artifact, 
     from accelerate import Accelerator
 
     monkeypatch.setattr(Accelerator, "num_processes", 3)
-    config = TrainConfig(preset="tiny", size=16, batch=4, precision="no")
+    config = TrainConfig(preset="pixelcnn-tiny", size=16, batch=4, precision="no")
     with pytest.raises(ValueError, match="a batch of 4; accepted: as many pictures for each of 3 processes"):
         Trainer(config, tokenizer=artifact, images=[str(kinds_of_photo)], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -219,47 +219,11 @@ def point(*bits: float) -> dict:
     return {"step": 0, "bits": list(bits), "train": list(bits)}
 
 
-def test_a_level_learns_until_it_has_not_gained_for_some_validations(trainer):
-    assert trainer.learning() == [0, 1, 2]
-    trainer.history = [point(4, 5, 6), point(4.1, 4.9, 6), point(4.1, 4.8, 6)]
-    assert trainer.learning() == [1]
-    assert trainer._counts(10) == [0, 3, 0]
-    trainer.history += [point(4.1, 4.9, 6), point(4.1, 4.8, 6)]
-    assert trainer.learning() == []
-    trainer.history = [point(4, 5, 6)]
-    assert trainer._counts(10) == [10, 3, 3]
-
-
-def test_a_stopped_level_is_left_as_it_was_and_kept_at_its_best(trainer):
-    bits = iter([[4.0, 5.0, 6.0], [4.1, 4.9, 6.1]])
-    trainer.validation.measure = lambda *_: next(bits)
-    kept = []
-    for step in (1, 2):
-        with torch.no_grad():
-            for weight in trainer.ema.parameters():
-                weight += step
-        kept.append({name: value.clone() for name, value in trainer.ema.state_dict().items()})
-        trainer.validate(step, [0.0] * 3)
-    for name, value in trainer.best.state_dict().items():
-        assert torch.equal(value, kept[1 if name.startswith("stacks.1.") else 0][name])
-    saved = load_file(trainer.out / WEIGHTS)
-    assert all(torch.equal(saved[name], value.half()) for name, value in trainer.best.state_dict().items())
-
-    trainer.history = [point(4, 5, 6), point(4.1, 4.9, 6), point(4.1, 4.8, 6)]  # the second level alone still gains
-    before = {name: value.clone() for name, value in trainer.net.state_dict().items()}
-    reached = trainer.step(0, *trainer.crops[0])
-    assert [math.isnan(value) for value in reached] == [True, False, True]
-    for name, value in trainer.net.state_dict().items():
-        if name.endswith("head.weight"):
-            assert torch.equal(value, before[name]) != name.startswith("stacks.1.")
-    assert smooth([1.0, 1.0, 1.0], reached)[0] == 1.0
-
-
 def test_a_run_that_no_longer_gains_ends_early_and_says_so(train, tmp_path, capfd):
-    flags = ["--learning-rate", "0", "--patience", "1", "--validate-every", "1", "--preset", "pixelcnn-tiny"]
+    flags = ["--learning-rate", "0", "--patience", "1", "--validate-every", "1"]
     train(tmp_path, *flags)
     said = capfd.readouterr()
-    assert "no level has gained for 1 validations: stopping at step" in said.out + said.err
+    assert "nothing was gained for 1 validations: stopping at step" in said.out + said.err
     assert progress(tmp_path)["step"] < 6
     assert TorchPrior.load(tmp_path).grid == (2, 2)
     ended = (tmp_path / WEIGHTS).read_bytes()
