@@ -1,4 +1,4 @@
-"""How fast the GPT writes tokens on this machine, against transformers' `generate()` and against the memory's limit.
+"""How fast the GPT writes pictures on this machine, map by map, and against transformers' `generate()`.
 
 python -m prior benchmark --batch 4
 """
@@ -7,15 +7,15 @@ import argparse
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from prior.config import PRETRAINED, GPTConfig
-from prior.protocol import Settings
+from prior.config import LAYOUT, LEVEL_OF, PRETRAINED, GPTConfig
+from prior.pipeline import DEFAULTS
 from prior.runtime import OnnxPrior
-from prior.writing import LEAST_ROOM
 
 
 class TimedPrior(OnnxPrior):
@@ -44,50 +44,51 @@ def measure(flags: argparse.Namespace) -> str:
     prior = TimedPrior(flags.prior, threads=flags.threads)
     if not isinstance(prior.config.model, GPTConfig):
         raise ValueError(f"'{flags.prior}' is a {prior.config.kind}; the comparison is for a GPT")
-    bandwidth = read_bandwidth()
-    lines = [f"{platform.machine()}, {flags.threads} threads, batch {flags.batch}, {bandwidth / 1e9:.1f} GB/s", ""]
-    lines.append(f"{'seconds':<9} {'generate()':>11} {'ours':>7} {'ratio':>6} {'network':>8} {'memory limit':>13}")
-    totals = np.zeros(2)
-    for index, level in enumerate(prior.levels):
-        prior.seconds = 0.0
-        ours, theirs = in_turn(
-            lambda index=index: write(prior, index, flags.batch), generator(prior, index, flags), flags.repeats
-        )
-        network, limit = prior.seconds / (flags.repeats + 1), bytes_read(prior, index, flags.batch) / bandwidth
-        totals += ours, theirs
-        lines.append(
-            f"{level.name:<9} {theirs:>11.2f} {ours:>7.2f} {theirs / ours:>5.1f}x {network:>8.2f} {limit:>13.2f}"
-        )
-    tokens = flags.batch * len(prior.levels) * prior.grid[0] * prior.grid[1]
-    ours, theirs = totals
-    lines += ["", f"all       {theirs:>11.2f} {ours:>7.2f} {theirs / ours:>5.1f}x"]
-    lines.append(f"{tokens / ours:.0f} tokens/s, against {tokens / theirs:.0f} by generate()")
-    lines.append("(medians; network: of ours, the time inside onnxruntime; memory limit: the time it takes to read the")
-    lines.append("weights and the past once a token, at the bandwidth measured above)")
+    maps = {name: codes[0].size for name, codes in prior.prepare(*nothing_known(prior, 1), None)[0].items()}
+    generators = [generator(prior, name, count, flags) for name, count in maps.items()]
+    runs: list[Counter] = []
+    ours, theirs = in_turn(
+        lambda: runs.append(write(prior, flags.batch)), lambda: [make() for make in generators], flags.repeats
+    )
+    lines = [f"{platform.machine()}, {flags.threads} threads, batch {flags.batch}", "", f"{'map':<14} {'seconds':>8}"]
+    for name in maps:
+        lines.append(f"{name:<14} {np.median([run[name] for run in runs[1:]]):>8.2f}")
+    lines.append(f"{'all':<14} {ours:>8.2f}, of which {prior.seconds / len(runs):.2f} inside onnxruntime")
+    tokens = flags.batch * sum(maps.values())
+    lines += ["", f"{tokens / ours:.0f} tokens/s, against {tokens / theirs:.0f} by generate() ({theirs / ours:.1f}x)"]
+    drawn = DEFAULTS["gpt"].candidates if prior.has_critic else 1
+    lines.append(f"(medians; default settings: the coarse color maps are drawn {drawn} times for each picture)")
     return "\n".join(lines)
 
 
-def write(prior: OnnxPrior, level: int, batch: int) -> None:
-    """Sample one level of `batch` pictures whose other levels are known."""
+def nothing_known(prior: OnnxPrior, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens and mask of pictures that are yet to be written."""
     known = np.zeros((batch, len(prior.levels), *prior.grid), np.int32)
-    mask = np.ones(known.shape, bool)
-    mask[:, level] = False
-    for _ in prior.sample(known, mask, np.zeros(batch, np.int64), Settings(), 0):
-        pass
+    return known, known > 0
 
 
-def generator(prior: OnnxPrior, level: int, flags: argparse.Namespace) -> Callable[[], object]:
-    """`generate()` of as many tokens, by a Llama with the same backbone and vocabulary, and a head like ours."""
+def write(prior: OnnxPrior, batch: int) -> Counter:
+    """Sample `batch` pictures; returns the seconds of each map."""
+    spent, last = Counter(), time.perf_counter()
+    for step in prior.sample(*nothing_known(prior, batch), np.zeros(batch, np.int64), DEFAULTS["gpt"], 0):
+        now = time.perf_counter()
+        spent[step.name] += now - last
+        last = now
+    return spent
+
+
+def generator(prior: OnnxPrior, name: str, length: int, flags: argparse.Namespace) -> Callable[[], object]:
+    """`generate()` of as many tokens as a map has, by a Llama with the same sizes and vocabulary."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.set_num_threads(flags.threads)
-    model, length = prior.config.model, prior.grid[0] * prior.grid[1]
+    model = prior.config.model
     config = LlamaConfig(
-        vocab_size=prior.levels[level].size,
+        vocab_size=prior.levels[LEVEL_OF[name]].size,
         hidden_size=model.width,
         intermediate_size=model.hidden,
-        num_hidden_layers=model.layers[level],
+        num_hidden_layers=model.layers_of("layout" if name in LAYOUT else name),
         num_attention_heads=model.heads,
         max_position_embeddings=length + 1,
         bos_token_id=0,
@@ -109,26 +110,3 @@ def in_turn(ours: Callable[[], object], theirs: Callable[[], object], repeats: i
             action()
             times.append(time.perf_counter() - start)
     return float(np.median(spent[0][1:])), float(np.median(spent[1][1:]))
-
-
-def bytes_read(prior: OnnxPrior, level: int, batch: int) -> float:
-    """What writing one level has to read: its float32 weights once a token, and the past it has room for."""
-    model, length = prior.config.model, prior.grid[0] * prior.grid[1]
-    layers, width = model.layers[level], model.width
-    weights = layers * (4 * width**2 + 3 * width * model.hidden) + width * prior.levels[level].size
-    room, total = LEAST_ROOM, 0
-    for position in range(length):
-        room = 2 * room if position >= room else room
-        total += 4 * (weights + 2 * layers * batch * width * room)
-    return total
-
-
-def read_bandwidth(mebibytes: int = 256) -> float:
-    """Bytes a second at which one thread of numpy sums a large array: a floor of what the memory gives."""
-    array = np.ones(mebibytes * 2**18, np.float32)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        array.sum()
-        times.append(time.perf_counter() - start)
-    return array.nbytes / min(times)

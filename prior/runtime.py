@@ -136,6 +136,11 @@ class OnnxPrior:
             return GPTState(model, [level.size for level in self.levels], step=self._step)
         return PixelCNNState(look=RowByRow(*self.sessions[:2], model), head=self._head)
 
+    @property
+    def has_critic(self) -> bool:
+        """Whether the best of several drafts can be chosen."""
+        return self._critic is not None
+
     def critic(self, maps: Maps) -> np.ndarray | None:
         """See `Writer.critic`."""
         if self._critic is None:

@@ -13,6 +13,7 @@ from PIL import Image
 from cst import CST, metrics
 from cst.codebooks import Codebooks
 from cst.statistics import Statistics
+from prior.config import LEVEL_OF
 from prior.pipeline import Sampler
 from space import atlas, inside, patch, surprise
 from space.arrange import EMPTY, arranged, by_hue, by_likeness, oklab
@@ -20,8 +21,6 @@ from space.difference import ramp
 from space.entries import contrast, tiles
 from space.look import Look, expect, statistics_of, take_apart
 from space.wish import ANY
-
-GRID = (4, 4)  # of the small priors
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +54,16 @@ def statistics(codebooks: Codebooks) -> Statistics:
 
 def test_the_likeliest_codes_and_the_bits_are_the_priors_own(look: Look, sampler: Sampler, codebooks: Codebooks):
     tokens, label = look.tokens[None], np.array([sampler.label("daisy")])
-    writing = sampler.prior.start()
-    for level, position in sampler.prior.plan(np.zeros(tokens.shape, bool)):
-        scores = writing.predict(level, position, tokens, label)[0]
-        row, column = divmod(position, GRID[1])
+    state = sampler.prior.new_state()
+    maps, fixed = sampler.prior.prepare(tokens, tokens >= 0, None)
+    order = sampler.prior.decoding_order({name: ~known for name, known in fixed.items()})
+    found = [
+        (LEVEL_OF[name], *divmod(int(position), look.tokens.shape[2]), scores)
+        for name, positions in order
+        for position, scores in zip(positions, state.predict(name, positions, maps, label)[0], strict=True)
+        if name in ("shape", "texture")  # a color's bits also hold its share of the coarse colors'
+    ]
+    for level, row, column, scores in found:
         said = patch.numbers(look, column, row, None, codebooks)["levels"][codebooks.levels[level].name]
         assert said["code"] == tokens[0, level, row, column]
         assert said["bits"] == pytest.approx(-scores[said["code"]] / math.log(2), rel=1e-3)
@@ -74,7 +79,7 @@ def test_the_bits_of_the_maps_are_those_of_the_prior(look: Look, sampler: Sample
     log_prob = sampler.prior.log_prob(look.tokens[None], np.array([sampler.label("daisy")]))
     assert surprise.bits(look).sum() == pytest.approx(-log_prob.sum() / math.log(2), rel=1e-4)
     numbers = surprise.measure(look, codebooks.levels, None)
-    bits = sum(numbers.expected_bits.values()) * GRID[0] * GRID[1]
+    bits = sum(numbers.expected_bits.values()) * look.tokens[0].size
     assert bits == pytest.approx(-log_prob.sum() / math.log(2), rel=1e-3)
 
 
@@ -121,7 +126,7 @@ def test_the_table_counts_what_each_way_to_store_takes(look: Look, codebooks: Co
     shares = [np.maximum(codes, 1) / counts.sum() for codes, counts in zip(look.tokens, statistics.counts, strict=True)]
     assert list(numbers.static_bits.values()) == pytest.approx([-np.log2(share).mean() for share in shares], rel=1e-4)
     table = surprise.table(numbers)
-    assert f"<td>{15 * GRID[0] * GRID[1] // 8}</td>" in table and f"Expected by {look.model}" in table
+    assert f"<td>{15 * look.tokens[0].size // 8}</td>" in table and f"Expected by {look.model}" in table
     for name, size in numbers.bytes.items():
         assert numbers.file_psnr_db[name] >= numbers.psnr_db and f"<td>{size:,}</td>" in table
 
@@ -138,9 +143,11 @@ def test_without_a_prior_and_statistics_the_table_leaves_them_out(cst: CST):
 
 
 def test_a_place_is_counted_from_one_and_refused_outside(look: Look):
+    most = look.tokens.shape[1]
     assert look.place(1, 4) == (0, 3)
-    for column, row, name in ((0, 1, "column"), (5, 1, "column"), (1, 5, "row"), (1, None, "row"), (1.5, 1, "column")):
-        with pytest.raises(ValueError, match=f"the {name} .*accepted: a whole number from 1 to 4"):
+    beyond = ((most + 1, 1, "column"), (1, most + 1, "row"))
+    for column, row, name in ((0, 1, "column"), *beyond, (1, None, "row"), (1.5, 1, "column")):
+        with pytest.raises(ValueError, match=f"the {name} .*accepted: a whole number from 1 to {most}"):
             look.place(column, row)
 
 
@@ -265,8 +272,9 @@ def test_a_tile_tells_how_often_it_occurs(codebooks: Codebooks, statistics: Stat
 
 
 def test_a_look_paints_what_the_tokenizer_paints(look: Look, cst: CST):
-    assert look.square.shape == look.painted.shape == (32, 32, 3)
+    side = look.tokens.shape[1]
+    assert look.square.shape == look.painted.shape == (8 * side, 8 * side, 3)
     painted = cst.tokenizer.decode(look.tokens[None])[0].transpose(1, 2, 0)
     assert np.abs(look.painted / 255 - painted).max() < 0.005
-    assert surprise.enlarged(replace(look, expected=None)).size == (4 * surprise.ENLARGED, 4 * surprise.ENLARGED)
+    assert surprise.enlarged(replace(look, expected=None)).size == (side * surprise.ENLARGED, side * surprise.ENLARGED)
     assert isinstance(surprise.enlarged(look), Image.Image)

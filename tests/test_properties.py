@@ -130,11 +130,11 @@ def test_what_is_no_file_or_folder_is_refused(source, name: str, cst: CST, monke
 
 @given(
     name=st.none() | st.text(max_size=9), count=NUMBER, seed=NUMBER,
-    known=st.none() | ANYTHING, mask=st.none() | ANYTHING, lean=st.none() | ANYTHING,
+    known=st.none() | ANYTHING, mask=st.none() | ANYTHING, bias=st.none() | ANYTHING,
 )  # fmt: skip
 @QUIET
-def test_a_wish_for_pictures_is_granted_or_refused(name, count, seed, known, mask, lean, sampler: Sampler):
-    attempt(lambda: next(iter(sampler.sample(name, count=count, seed=seed, known=known, mask=mask, lean=lean))))
+def test_a_wish_for_pictures_is_granted_or_refused(name, count, seed, known, mask, bias, sampler: Sampler):
+    attempt(lambda: next(iter(sampler.sample(name, count=count, seed=seed, known=known, mask=mask, color_bias=bias))))
 
 
 @given(count=st.integers(1, 3), seed=st.integers(0, 2**64), temperature=st.floats(0.01, 10), guidance=st.floats(0, 10))

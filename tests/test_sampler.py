@@ -1,5 +1,7 @@
 """`Sampler`: pictures by the name of their kind, shown while they are made."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import CLASSES, make_photo
@@ -11,7 +13,7 @@ from cst.protocol import bits_per_patch
 from cst.runtime import OnnxTokenizer
 from cst.tokens import Tokens
 from prior.pipeline import DEFAULTS, MOST, Sampler
-from prior.protocol import LevelSettings, Settings, Step
+from prior.protocol import LevelSettings, Settings
 from prior.runtime import OnnxPrior
 
 
@@ -77,7 +79,7 @@ def test_what_can_not_be_drawn_is_refused_at_once(arguments, said, sampler):
 
 
 def test_settings_for_another_number_of_levels_are_refused(sampler):
-    with pytest.raises(ValueError, match="settings for 2 levels; accepted: 3, one a level"):
+    with pytest.raises(ValueError, match="settings for 2 levels; accepted: 3, one per level"):
         next(sampler.sample(settings=Settings(levels=(LevelSettings(),) * 2)))
 
 
@@ -93,23 +95,23 @@ def test_a_seed_draws_the_same_pictures_again(kind, tokenizer, request):
     assert np.array_equal(draws[0].tokens, draws[1].tokens)
     assert not np.array_equal(draws[0].tokens, draws[2].tokens)
     pictures = sampler.paint(draws[0])
-    assert [picture.size for picture in pictures] == [sampler.size] * 2 == [(32, 32)] * 2
-    assert sampler.size == (32, 32)
+    assert [picture.size for picture in pictures] == [sampler.size] * 2 == [(64, 64) if kind == "gpt" else (32, 32)] * 2
 
 
 def test_a_preview_grows_from_coarse_to_fine(sampler, tokenizer):
     steps = list(sampler.sample("daisy", count=2))
     books: Codebooks = tokenizer.codebooks
-    ends = [[step for step in steps if step.level == level][-1] for level in range(3)]
-    for level, step in enumerate(ends, 1):
+    for level, name in enumerate(("color", "shape", "texture"), 1):
+        step = [step for step in steps if step.name == name][-1]
         drawn = books.draw(steps[-1].tokens, levels=level)
         assert np.array_equal(pixels(sampler.preview(step)), pixels([to_image(picture) for picture in drawn]))
-    first = pixels(sampler.preview(steps[0]))
-    assert (first[:, 8:] == 128).all()  # gray where nothing is yet
-    assert (first[:, :, 8:] == 128).all()
-    assert (first[:, :8, :8] == first[:, :1, :1]).all()  # one patch of one color
-    assert not (first[:, :8, :8] == 128).all()
-    assert (pixels(sampler.preview(steps[0], blank=1.0))[:, 8:] == 255).all()
+    first = pixels(sampler.preview(steps[0]))  # the whole picture in one color
+    assert (first == first[:, :1, :1]).all()
+    second = pixels(sampler.preview(steps[1]))  # the top left quarter of four
+    assert (second[:, 32:] == first[:, 32:]).all() and (second[:, :32, :32] == second[:, :1, :1]).all()
+    nothing = dataclasses.replace(steps[0], colors=steps[0].colors * 0 - 1)
+    assert (pixels(sampler.preview(nothing)) == 128).all()  # gray where nothing is yet
+    assert (pixels(sampler.preview(nothing, blank=1.0)) == 255).all()
 
 
 def test_finished_pictures_are_painted_by_rendernet(sampler, tokenizer):
@@ -122,11 +124,11 @@ def test_finished_pictures_are_painted_by_rendernet(sampler, tokenizer):
 def test_unfinished_pictures_are_painted_where_they_are_whole(sampler):
     *_, last = sampler.sample("daisy", count=2)
     known = last.known.copy()
-    known[:, 2, 2:] = False
-    part = Step(last.tokens, known, 40, 48, 2, last.bits)
+    known[:, 2, 4:] = False
+    part = dataclasses.replace(last, known=known)
     painted, finished, draft = map(pixels, (sampler.paint(part), sampler.paint(last), sampler.preview(part)))
-    assert np.array_equal(painted[:, :16], finished[:, :16])
-    assert np.array_equal(painted[:, 16:], draft[:, 16:])
+    assert np.array_equal(painted[:, :32], finished[:, :32])
+    assert np.array_equal(painted[:, 32:], draft[:, 32:])
 
 
 def test_pictures_are_tokens_that_the_tokenizer_reads(sampler, tokenizer, tmp_path):
@@ -134,12 +136,12 @@ def test_pictures_are_tokens_that_the_tokenizer_reads(sampler, tokenizer, tmp_pa
     for index, tokens in enumerate(sampler.tokens(last)):
         tokens.save(tmp_path / "tokens.npz")
         read = Tokens.load(tmp_path / "tokens.npz")
-        assert (read.size, read.fingerprint) == ((32, 32), tokenizer.config.fingerprint)
+        assert (read.size, read.fingerprint) == ((64, 64), tokenizer.config.fingerprint)
         assert np.array_equal(read.codes, last.tokens[index])
 
 
 def test_a_picture_costs_less_than_at_a_fixed_length_only_if_it_is_likely(sampler, tokenizer):
-    assert sampler.fixed_bits() == 16 * bits_per_patch(tokenizer.levels) == 16 * (4 + 5 + 6)
+    assert sampler.fixed_bits() == 64 * bits_per_patch(tokenizer.levels) == 64 * (4 + 5 + 6)
     likely = Settings((LevelSettings(top_k=1),) * 3)
     *_, last = sampler.sample("daisy", count=1, settings=likely)
     assert 0 < last.bits.sum() < sampler.fixed_bits()
@@ -165,7 +167,7 @@ def test_a_model_that_is_not_packaged_is_refused():
 def test_a_photo_is_encoded_as_the_prior_learned_it(sampler, tokenizer):
     photo = make_photo(7, 70, 50)
     tokens = sampler.encode(photo)
-    square = to_float(middle(photo, 32))
+    square = to_float(middle(photo, 64))
     assert np.array_equal(tokens, tokenizer.codebooks.encode(square[None], beam=sampler.prior.config.beam)[0])
 
 
@@ -178,8 +180,8 @@ def test_known_tokens_are_kept_in_every_picture_and_the_others_drawn(sampler):
     assert not np.array_equal(last.tokens[0], last.tokens[1])
 
 
-def test_a_lean_reaches_the_colors(sampler):
-    lean = np.zeros((*sampler.prior.grid, sampler.prior.levels[0].size), np.float32)
-    lean[..., 5] = 50
-    *_, last = sampler.sample(count=2, lean=lean)
+def test_a_color_bias_reaches_the_colors(sampler):
+    bias = np.zeros((*sampler.prior.grid, sampler.prior.levels[0].size), np.float32)
+    bias[..., 5] = 50
+    *_, last = sampler.sample(count=2, color_bias=bias)
     assert (last.tokens[:, 0] == 5).all()

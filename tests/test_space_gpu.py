@@ -110,8 +110,8 @@ def test_a_wrong_wish_is_refused_before_a_gpu_is_asked_for(lent: Lent, gpt_folde
     known, mask, label = unknown(prior)
     with pytest.raises(ValueError, match="classes span"):
         prior.sample(known, mask, label + 99, SETTINGS, 0)
-    with pytest.raises(ValueError, match="the lean is"):
-        prior.sample(known, mask, label, SETTINGS, 0, lean=np.zeros(3))
+    with pytest.raises(ValueError, match="the color bias is"):
+        prior.sample(known, mask, label, SETTINGS, 0, color_bias=np.zeros(3))
     assert lent.calls == []
 
 
@@ -120,7 +120,7 @@ def test_the_page_draws_with_it(artifact: Path, gpt_folder: Path, pixelcnn_folde
     assert models.kinds == ("gpt", "pixelcnn") and models.cst("int8") is models.cst("float")
     for kind in models.kinds:
         *growing, last = draw(models.sampler(kind), Wish(ANY, 1, 5, SETTINGS), tmp_path, lambda: False)
-        assert growing and last.numbers["codes"] == 48 and not last.numbers["stopped"]
+        assert growing and last.numbers["codes"] == {"gpt": 192, "pixelcnn": 48}[kind] and not last.numbers["stopped"]
 
 
 def test_without_a_gpu_cuda_is_one_clear_line(monkeypatch: pytest.MonkeyPatch):
@@ -184,8 +184,8 @@ def test_steps_and_pictures_come_back_from_another_process(
 ):
     models = Models(artifact, priors={"gpt": gpt_folder}, device=CPU)
     *growing, last = draw(models.sampler("gpt"), Wish(ANY, 1, 5, SETTINGS), tmp_path, lambda: False)
-    assert growing and last.numbers["codes"] == 48
-    assert lent.calls == ["write", "paint"] and lent.yielded == 48
+    assert growing and last.numbers["codes"] == 192
+    assert lent.calls == ["write", "paint"] and lent.yielded > 48
 
 
 def test_closing_the_iterator_ends_the_sampling_there(lent: Lent, gpt_folder: Path):
@@ -202,7 +202,7 @@ def test_a_stop_is_seen_though_the_sampling_runs_elsewhere(
     models = Models(artifact, priors={"gpt": gpt_folder}, device=CPU)
     stops = iter([False, False, True])
     *_, last = draw(models.sampler("gpt"), Wish(ANY, 1, 5, SETTINGS), tmp_path, lambda: next(stops))
-    assert last.numbers["stopped"] and last.numbers["codes"] == 3
+    assert last.numbers["stopped"] and last.numbers["codes"] == 0  # coarse colors alone
     assert (lent.yielded, lent.closed) == (3, 1)
 
 
