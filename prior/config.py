@@ -123,6 +123,8 @@ class GPTTrainConfig:
     ema: float = 0.998
     scored: float = 1.0  # share of the tokens that the loss is computed for
     precision: str = "auto"  # auto, bf16 or no
+    compile: bool = False  # by torch.compile: 1.36x the steps on two cores, after a minute; needs a C++ compiler
+    validate_on: int = 128  # held-out photos
     validate_every: int = 200  # steps
     checkpoint_minutes: float = 3.0
     seed: int = 0

@@ -5,6 +5,7 @@ python -m prior evaluate --images flowers/
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from cst.config import PRETRAINED as TOKENIZER
 from cst.config import replacing
-from cst.images import find_photos, split, to_image
+from cst.images import Entry, find_photos, split, to_image
 from cst.protocol import Level
 from cst.runtime import OnnxTokenizer
 from prior.config import PRETRAINED
@@ -114,11 +115,34 @@ def evaluate(flags: argparse.Namespace) -> str:
     tokenizer = OnnxTokenizer(flags.tokenizer)
     folders = flags.prior or [PRETRAINED / "gpt", PRETRAINED / "pixelcnn"]
     priors = {folder.resolve().name: OnnxPrior(folder, fingerprint=tokenizer.config.fingerprint) for folder in folders}
-    first = next(iter(priors.values())).config
     entries, held_out = split(find_photos(flags.images))
+    return "\n\n".join(
+        report(group, entries, held_out[: flags.limit], tokenizer, flags) for group in alike(priors).values()
+    )
+
+
+def alike(priors: dict[str, OnnxPrior]) -> dict[tuple, dict[str, OnnxPrior]]:
+    """The priors by what their photos' tokens depend on: only those of one group compare."""
+    groups: dict[tuple, dict[str, OnnxPrior]] = {}
+    for name, prior in priors.items():
+        groups.setdefault((prior.grid, prior.config.beam, prior.classes), {})[name] = prior
+    return groups
+
+
+def report(
+    priors: dict[str, OnnxPrior],
+    entries: Sequence[Entry],
+    held_out: Sequence[Entry],
+    tokenizer: OnnxTokenizer,
+    flags: argparse.Namespace,
+) -> str:
+    """The table of priors that see photos alike."""
+    first = next(iter(priors.values())).config
+    size = first.grid[1] * first.patch, first.grid[0] * first.patch
     sets = {}
-    for name, photos in (("training", entries), ("held-out", held_out[: flags.limit])):
-        sets[name] = TokenSet.of(photos, first, tokenizer.codebooks, cache=flags.cache and flags.cache / name)
+    for name, photos in (("training", entries), ("held-out", held_out)):
+        cache = flags.cache and flags.cache / f"{size[0]}-{len(first.classes)}" / name
+        sets[name] = TokenSet.of(photos, first, tokenizer.codebooks, cache=cache)
     if flags.nearest:
         flags.out.mkdir(parents=True, exist_ok=True)
         index, wanted = Index(sets["training"], tokenizer.codebooks), {"count": flags.count, "seed": flags.seed}
@@ -128,14 +152,10 @@ def evaluate(flags: argparse.Namespace) -> str:
             found[f"samples of {name}"] = nearest_sheet(sampler, sets["training"], index, path=path, **wanted)
         found["held-out photos"] = index.find(np.asarray(sets["held-out"].tokens[:256], np.int32))
         return nearest_table(found, len(sets["training"]))
-    for name, prior in priors.items():
-        if (prior.grid, prior.config.beam, prior.classes) != (first.grid, first.beam, first.classes):
-            raise ValueError(f"'{name}' was trained on other classes, sizes or a beam; evaluate it in a run of its own")
     rows = {
         "fixed length": np.log2([level.size for level in first.vocabulary]),
         "zero-order entropy": zero_order_bits(sets["training"], sets["held-out"], first.vocabulary),
     }
     rows |= {name: bits_by_level(prior, sets["held-out"]) for name, prior in priors.items()}
-    size = first.grid[1] * first.patch, first.grid[0] * first.patch
     note = f"({len(sets['held-out'])} held-out photos, the middle square at {size[0]}x{size[1]} pixels)"
     return f"{table(rows, first.vocabulary, first.patch)}\n\n{note}"

@@ -91,10 +91,12 @@ class Trainer:
             with replacing(out / "colors.safetensors") as part:
                 save_file({"colors": self.net.colors.contiguous()}, part)
             found = TokenSet.of(held_out, self.prior, self.codebooks, cache=out / "held-out")
-            self.held_out = torch.from_numpy(found.tokens.astype(np.int64)).to(self.device)
-            self.held_out_labels = torch.from_numpy(found.labels.astype(np.int64)).to(self.device)
+            some = slice(config.validate_on)
+            self.held_out, self.held_out_labels = (
+                torch.from_numpy(array[some].astype(np.int64)).to(self.device) for array in (found.tokens, found.labels)
+            )
             print(
-                f"{name}: {len(training)} photos of {len(classes)} classes, {len(found)} held out; "
+                f"{name}: {len(training)} photos of {len(classes)} classes, {len(self.held_out)} of {len(found)} held out measured; "
                 f"{sum(p.numel() for p in self.part.parameters()) / 1e6:.1f}M parameters on {self.device}, "
                 f"bf16 {bf16}, from step {self.first}",
                 flush=True,
@@ -128,6 +130,8 @@ class Trainer:
         if self.state.exists():
             progress = checkpoint.load(self.state, modules=self.modules, optimizers=self.optimizers)
             self.history, self.first = progress["history"], progress["step"]
+        if self.config.compile:
+            self.part.compile(dynamic=False)
         self.writer = self.accelerator.prepare(self.net)
 
     def maps(self, pictures: np.ndarray) -> dict[str, torch.Tensor]:

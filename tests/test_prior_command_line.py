@@ -6,6 +6,7 @@ from PIL import Image
 from cst import Tokens
 from cst.runtime import OnnxTokenizer
 from prior.__main__ import main
+from prior.config import PriorConfig
 from prior.pipeline import Sampler
 from prior.runtime import OnnxPrior
 
@@ -21,9 +22,10 @@ def test_sample_writes_pictures_tokens_and_a_sheet(paths, artifact, tmp_path, ca
     pictures = [f"daisy-5-00{i}.{end}" for i in range(3) for end in ("npz", "png")]
     assert names == [*pictures, "sheet.png"]
     with Image.open(tmp_path / "daisy-5-000.png") as picture:
-        assert picture.size == (32, 32)
-    assert Tokens.load(tmp_path / "daisy-5-000.npz").codes.shape == (3, 4, 4)
-    assert "3 pictures of 32x32" in capsys.readouterr().out
+        side = picture.width
+    assert side == picture.height == 8 * PriorConfig.load(paths[1]).grid[0]
+    assert Tokens.load(tmp_path / "daisy-5-000.npz").codes.shape == (3, side // 8, side // 8)
+    assert f"3 pictures of {side}x{side}" in capsys.readouterr().out
 
 
 def test_the_same_seed_writes_the_same_pictures_and_another_seed_others(paths, tmp_path):
@@ -50,7 +52,7 @@ def test_sheet_puts_both_models_side_by_side(gpt_folder, pixelcnn_folder, artifa
     monkeypatch.setattr("prior.__main__.Sampler.from_pretrained", packaged)
     main(["sheet", "--class", "daisy", "BLUE BELL", "--count", "2", "--out", str(tmp_path / "sheet.png")])
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.height == 2 * (32 + 6) + 24 and sheet.width > 4 * 32
+        assert sheet.height == 2 * (64 + 6) + 24 and sheet.width > 4 * 64
     with pytest.raises(ValueError, match=r"accepted: a path that ends in \.png"):
         main(["sheet", "--class", "daisy", "--out", str(tmp_path / "sheet.jpg")])
 
