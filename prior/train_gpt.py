@@ -96,8 +96,8 @@ class Trainer:
                 torch.from_numpy(array[some].astype(np.int64)).to(self.device) for array in (found.tokens, found.labels)
             )
             print(
-                f"{name}: {len(training)} photos of {len(classes)} classes, measured on {len(self.held_out)} of {len(found)} "
-                "held out; "
+                f"{name}: {len(training)} photos of {len(classes)} classes, measured on {len(self.held_out)} of "
+                f"{len(found)} held out; "
                 f"{sum(p.numel() for p in self.part.parameters()) / 1e6:.1f}M parameters on {self.device}, "
                 f"bf16 {bf16}, from step {self.first}",
                 flush=True,

@@ -44,7 +44,7 @@ def build(models: Models) -> None:
             photo, kind, model = build_inputs(models)
         with gr.Column(scale=3, min_width=300, elem_id="inside-result", elem_classes="result"):
             with gr.Column() as welcome:
-                h, w = models.sampler(models.kinds[0]).prior.grid if models.kinds else (16, 16)
+                h, w = models.sampler(models.kinds[0]).prior.grid if models.kinds else (32, 32)
                 steps = gr.HTML(WELCOME.format(h * w), elem_id="what-is-inside", elem_classes="welcome")
             with gr.Column(visible=False) as stage:
                 square, column, row, card, expected = build_patch()
@@ -68,7 +68,7 @@ def build(models: Models) -> None:
     for number in (column, row):
         number.input(choose, [looked, column, row], [card, expected], trigger_mode="always_last", **quiet)
     for picture in (square, beside, *pictures):
-        picture.select(press, None, [column, row], **quiet).then(
+        picture.select(press, looked, [column, row], **quiet).then(
             choose, [looked, column, row], [card, expected], **quiet
         )
     gr.Button(visible=False).click(
@@ -103,8 +103,8 @@ def build_patch() -> tuple[gr.Image, gr.Number, gr.Number, gr.HTML, gr.HTML]:
         with gr.Column(min_width=260, elem_classes="where"):
             square = picture_of_patches("the middle of the photo; press a patch", elem_id="patches")
             with gr.Row(elem_classes="place"):
-                column = gr.Number(8, label="column", precision=0, min_width=60)
-                row = gr.Number(8, label="row", precision=0, min_width=60)
+                column = gr.Number(16, label="column", precision=0, min_width=60)
+                row = gr.Number(16, label="row", precision=0, min_width=60)
         with gr.Column(min_width=260):
             card = gr.HTML(label="card", elem_id="card")
     return square, column, row, card, gr.HTML(label="expected", elem_id="expected")
@@ -214,10 +214,11 @@ def chooser(codebooks: Any, statistics: Statistics | None) -> Callable[..., tupl
     return choose
 
 
-def press(event: gr.SelectData) -> tuple[int, int]:
-    """Where on a picture of patches, `ENLARGED` pixels each, was pressed: (column, row) from 1."""
+def press(look: Look | None, event: gr.SelectData) -> tuple[int, int]:
+    """Where on a picture of patches was pressed: (column, row) from 1."""
     x, y = event.index
-    return int(x) // surprise.ENLARGED + 1, int(y) // surprise.ENLARGED + 1
+    cell = surprise.cell_side(look.tokens.shape[2] if look else surprise.MAP_SIDE)
+    return int(x) // cell + 1, int(y) // cell + 1
 
 
 def patch_handler(models: Models, statistics: Statistics | None) -> Callable[..., tuple]:

@@ -18,7 +18,7 @@ from space.difference import ramp
 from space.look import Look
 from space.numbers import row
 
-ENLARGED = 32  # pixels a patch of a map's picture: more than it is shown with, or Gradio misplaces presses
+MAP_SIDE = 512  # pixels of a map's picture at least: more than it is shown with, or Gradio misplaces presses
 FORMAT_NAMES = {"JPEG": "JPEG", "WEBP": "WebP", "AVIF": "AVIF"}
 
 
@@ -59,13 +59,20 @@ def maps(look: Look, levels: Sequence[Level]) -> list[Image.Image]:
 def enlarged(look: Look) -> Image.Image:
     """The square photo, smoothly, at the size of the maps."""
     _, h, w = look.tokens.shape
-    return Image.fromarray(look.square).resize((w * ENLARGED, h * ENLARGED), Image.Resampling.BICUBIC)
+    cell = cell_side(w)
+    return Image.fromarray(look.square).resize((w * cell, h * cell), Image.Resampling.BICUBIC)
+
+
+def cell_side(columns: int) -> int:
+    """Pixels of one patch in a map."""
+    return -(-MAP_SIDE // columns)
 
 
 def heat(area: np.ndarray, top: float) -> Image.Image:
     """(h, w) from 0, dark, to `top` and beyond, brightest -> a picture of crisp squares."""
     shade = ramp()[np.clip(area * (255 / top), 0, 255).astype(np.uint8)]  # (h, w, 3)
-    return Image.fromarray(shade.repeat(ENLARGED, 0).repeat(ENLARGED, 1))
+    cell = cell_side(area.shape[1])
+    return Image.fromarray(shade.repeat(cell, 0).repeat(cell, 1))
 
 
 def scale(top: float) -> str:

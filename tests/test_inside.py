@@ -112,7 +112,7 @@ def test_the_kind_of_flower_counts_and_an_unknown_one_is_refused(look: Look, sam
 
 def test_a_map_is_dark_at_none_and_brightest_from_the_top_of_its_scale():
     picture = np.asarray(surprise.heat(np.array([[0.0, 5.0], [9.0, 30.0]]), 9))
-    side = surprise.ENLARGED
+    side = surprise.cell_side(2)
     corners = picture[side // 2 :: side, side // 2 :: side]
     assert np.array_equal(corners[0, 0], ramp()[0])
     assert np.array_equal(corners[1, 0], ramp()[255]) and np.array_equal(corners[1, 1], ramp()[255])
@@ -276,5 +276,5 @@ def test_a_look_paints_what_the_tokenizer_paints(look: Look, cst: CST):
     assert look.square.shape == look.painted.shape == (8 * side, 8 * side, 3)
     painted = cst.tokenizer.decode(look.tokens[None])[0].transpose(1, 2, 0)
     assert np.abs(look.painted / 255 - painted).max() < 0.005
-    assert surprise.enlarged(replace(look, expected=None)).size == (side * surprise.ENLARGED, side * surprise.ENLARGED)
+    assert surprise.enlarged(replace(look, expected=None)).size == (512, 512)
     assert isinstance(surprise.enlarged(look), Image.Image)

@@ -59,7 +59,7 @@ def test_look_maps_the_bits_and_a_patch_tells_those_of_its_place(client: Client)
     numbers = found["numbers"]
     bits = -mine.expected.log_prob / np.log(2)
     assert list(numbers["expected_bits"].values()) == pytest.approx(bits.mean((1, 2)).tolist(), rel=1e-3)
-    assert (numbers["model"], numbers["grid"]) == ("GPT", [3, 16, 16])
+    assert (numbers["model"], numbers["grid"]) == ("GPT", [3, 32, 32])
     assert f"{sum(numbers['expected_bits'].values()):.1f}" in found["table"]
     assert sum(numbers["expected_bits"].values()) < sum(numbers["static_bits"].values()) < 33
     said, card, expected = patch(client, 3, 14)
@@ -101,7 +101,7 @@ def test_a_wrong_value_is_answered_in_words(client: Client, tmp_path: Path):
     (tmp_path / "text.png").write_text("not a picture")
     sent = handle_file(tmp_path / "text.png")
     for call, words in (
-        (lambda: patch(client, 17, 1), "the column 17; accepted: a whole number from 1 to 16"),
+        (lambda: patch(client, 33, 1), "the column 33; accepted: a whole number from 1 to 32"),
         (lambda: patch(client, 1, 0), "the row 0; accepted"),
         (lambda: patch(client, 1, 1, None), "no photo"),
         (lambda: look(client, kind="sunflowr"), "did you mean Sunflower"),

@@ -113,7 +113,7 @@ def test_stop_keeps_what_there_is(client: Client):
     client.predict(api_name="/stop")
     found = dict(zip(OUTPUTS, job.result(), strict=True))
     numbers, (levels, h, w) = found["numbers"], found["numbers"]["grid"]
-    assert numbers["stopped"] and 0 < numbers["codes"] < 2 * levels * h * w
+    assert numbers["stopped"] and numbers["codes"] < 2 * levels * h * w  # none while colors are coarse
     assert len(found["pictures"]) == len(numbers["bits"]) == 2 and sum(numbers["bits"]) > 0
     assert "Stopped" in found["live"]
     with zipfile.ZipFile(found["archive"]) as archive:  # tokens are of whole pictures
@@ -142,7 +142,7 @@ BAD = {
     "top-p": ({"texture_top_p": 1.5}, "top-p 1.5"),
     "min-p": ({"color_min_p": 1}, "min-p 1"),
     "guidance": ({"guidance": 11}, "guidance of 11"),
-    "best of": ({"best_of": 17}, "best of 17; accepted: 1 to 16"),
+    "best of": ({"best_of": 17}, "greater than maximum value 16"),
 }
 
 
