@@ -170,7 +170,7 @@ def make_prior(folder: Path, preset: str, artifact: Path, images: Path) -> Path:
 
     paths = ["--images", str(images), "--tokenizer", str(artifact), "--out", str(folder)]
     prior.train.main([*paths, *PRIOR[preset], "--preset", preset])
-    prior.export.main(["--prior", str(folder)])
+    prior.export.main(["--prior", str(folder), "--precision", "float"])
     return folder
 
 
