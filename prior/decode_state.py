@@ -1,5 +1,6 @@
 """What each kind of prior remembers between one token and the next, and the order in which it writes them."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from prior.window import Window
 
 Maps = dict[str, np.ndarray]  # name -> (B, h, w)
 Order = list[tuple[str, np.ndarray]]  # a map, and the positions on it that are written at once
-# (part, near, place, coordinates, label, past, absent) -> log-probabilities (n, V), present; see `Detail.step`
+# (part, near, place, coordinates, label, past, absent, keys, values) -> scores (n, V), present; see `Detail.step`
 GPTStep = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
@@ -46,7 +47,9 @@ class GPTState:
         """sizes: codes of each level. step: runs a part's network at n places."""
         self.config, self.sizes, self._step = config, sizes, step
         self.own, self.context = Window(config.window, causal=True), Window(config.context, causal=False)
-        self._part, self._cache = "", np.empty(0)
+        self._part, self._places = "", (0,)
+        self._keys: list[np.ndarray] = []
+        self._values: list[np.ndarray] = []
 
     def predict(self, name: str, positions: np.ndarray, maps: Maps, label: np.ndarray) -> np.ndarray:
         """See `DecodeState.predict`; the groups of a map come one after another, as in `order_by_map`."""
@@ -64,38 +67,43 @@ class GPTState:
                 near.append(np.full((batch, len(positions), len(self.context)), outside))
             else:
                 near.append(self.context.at(maps[other], rows // factor, columns // factor, outside))
+        reach, size = self.own.reach, self._places[-1]
         if part == "layout":
             place = positions + (maps[LAYOUT[0]][0].size if name == LAYOUT[1] else 0)  # one at a time
-            index = np.arange(max(1, place[0]))[None]
+            past = np.arange(max(1, place[0]))[None]
+            absent, kept = past >= place[0], place
             coordinates = (np.stack([rows, columns], 1) + 0.5) * (CELLS[name] / CELLS[LAYOUT[1]])
-            past, absent = self._cache[:, index], index >= place[0]
         else:
             place, coordinates = rows % 4 * 4 + columns % 4, np.stack([rows, columns], 1)
             down, across = (offsets[None] for offsets in np.array(self.own.offsets).T)
             there, beside = rows[:, None] + down, columns[:, None] + across  # (n, places)
             absent = (there < 0) | (beside < 0) | (beside >= w)
-            past = self._cache[:, there + self.own.reach, beside + self.own.reach]  # (B, n, places, ...)
-        repeated = [np.broadcast_to(array, (batch, *array.shape)) for array in (place, coordinates, absent)]
+            past, kept = (there + reach) * size + beside + reach, (rows + reach) * size + columns + reach
+        first = np.arange(batch)[:, None] * math.prod(self._places)  # of each picture, in the cache
+        kept = (first + kept).ravel()
         scores, present = self._step(
             part,
             [codes.reshape(-1, codes.shape[-1]).astype(np.int64) for codes in near],
-            repeated[0].reshape(-1).astype(np.int64),
-            repeated[1].reshape(-1, 2).astype(np.float32),
+            np.tile(place, batch),
+            np.tile(coordinates, (batch, 1)).astype(np.float32),
             np.repeat(label, len(positions)).astype(np.int64),
-            past.reshape(-1, *past.shape[2:]),
-            repeated[2].reshape(-1, absent.shape[-1]),
+            (first[..., None] + past).reshape(-1, past.shape[1]),
+            np.tile(absent, (batch, 1)),
+            self._keys,
+            self._values,
         )
-        present = present.reshape(batch, len(positions), *present.shape[1:])
-        if part == "layout":
-            self._cache[:, place] = present
-        else:
-            self._cache[:, rows + self.own.reach, columns + self.own.reach] = present
+        for caches, new in ((self._keys, present[0]), (self._values, present[1])):
+            for cache, layer in zip(caches, new, strict=True):
+                cache[:, kept] = layer
         return scores.reshape(batch, len(positions), -1)
 
     def _begin(self, part: str, batch: int, places: tuple[int, ...]) -> None:
         config = self.config
-        keys = (config.layers_of(part), 2, config.heads, config.width // config.heads)
-        self._part, self._cache = part, np.zeros((batch, *places, *keys), np.float32)
+        shape = (config.heads, batch * math.prod(places), config.width // config.heads)
+        self._part, self._places = part, places
+        self._keys, self._values = (
+            [np.zeros(shape, np.float32) for _ in range(config.layers_of(part))] for _ in range(2)
+        )
 
 
 class PixelCNNState:

@@ -26,7 +26,7 @@ from prior.runtime import OnnxPrior, gpt_graph, head_graph
 from prior.torch_runtime import WEIGHTS, TorchPrior, load_prior
 from prior.window import Window
 
-B, P = torch.export.Dim("B", min=1), torch.export.Dim("P", min=1)
+B, P, M = (torch.export.Dim(name, min=1) for name in "BPM")
 Graph = tuple[nn.Module, dict[str, Any], list[str], dict[str, Any]]  # module, inputs, outputs, which sizes vary
 
 
@@ -38,9 +38,17 @@ class StepGraph(nn.Module):
         self.part = part
 
     def forward(
-        self, near: list, place: Tensor, coordinates: Tensor, label: Tensor, past: Tensor, absent: Tensor
+        self,
+        near: list,
+        place: Tensor,
+        coordinates: Tensor,
+        label: Tensor,
+        past: Tensor,
+        absent: Tensor,
+        keys: list,
+        values: list,
     ) -> tuple[Tensor, Tensor]:
-        return self.part.step(near, place, coordinates, label, past, absent)
+        return self.part.step(near, place, coordinates, label, past, absent, keys, values)
 
 
 class RowsGraph(nn.Module):
@@ -85,19 +93,21 @@ def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
         contexts = len(part.stem.contexts) if isinstance(part, Detail) else 1
         windows = [part.stems[0].window if isinstance(part, Layout) else part.stem.window]
         windows += [Window(config.context, causal=False)] * contexts
-        keys = (config.layers_of(name), 2, config.heads, config.width // config.heads)
         places = len(windows[0]) if isinstance(part, Detail) else 8
+        cache = [torch.zeros(config.heads, 50, config.width // config.heads) for _ in part.blocks]
         inputs = {
             "near": [torch.zeros(n, len(window), dtype=torch.int64) for window in windows],
             "place": torch.arange(n),
             "coordinates": torch.zeros(n, 2),
             "label": torch.zeros(n, dtype=torch.int64),
-            "past": torch.zeros(n, places, *keys),
+            "past": torch.zeros(n, places, dtype=torch.int64),
             "absent": torch.zeros(n, places, dtype=torch.bool),
+            "keys": cache,
+            "values": cache,
         }
         along = {0: B} if isinstance(part, Detail) else {0: B, 1: P}
         varying = {"near": [{0: B} for _ in windows], "place": {0: B}, "coordinates": {0: B}, "label": {0: B}}
-        varying |= {"past": along, "absent": along}
+        varying |= {"past": along, "absent": along, "keys": [{1: M} for _ in cache], "values": [{1: M} for _ in cache]}
         yield gpt_graph(name), (StepGraph(part), inputs, ["scores", "present"], varying)
 
 

@@ -46,7 +46,8 @@ def rotary_angles(rows: Tensor, columns: Tensor, head_dim: int, base: float = 10
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the pairs (i, i + d / 2) of (..., d) by angles given as (..., d / 2) cos and sin."""
-    first, second = x.chunk(2, -1)
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
@@ -78,15 +79,16 @@ class Block(nn.Module):
         nn.init.zeros_(self.down.weight)
 
     def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, D) -> queries, keys and values, each (B, heads, T, d)."""
-        q, k, v = self.qkv(norm(x)).unflatten(-1, (3 * self.heads, -1)).transpose(-2, -3).chunk(3, -3)
-        return rotate(norm(q), cos, sin), rotate(norm(k), cos, sin), v
+        """(..., T, D) -> queries, keys and values, each (..., heads, T, d)."""
+        qkv = self.qkv(norm(x)).unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-2, -3)
+        return rotate(norm(qkv[0]), cos, sin), rotate(norm(qkv[1]), cos, sin), qkv[2]
 
     def merge(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add what was attended to, (B, heads, T, d), to the stream, then the feed-forward layer: (B, T, D)."""
+        """Add what was attended to, (..., heads, T, d), to the stream, then the feed-forward layer: (..., T, D)."""
         x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2)))
-        gate, up = self.gate_up(norm(x)).chunk(2, -1)
-        return x + self.dropout(self.down(F.silu(gate) * up))
+        both = self.gate_up(norm(x))
+        hidden = both.shape[-1] // 2
+        return x + self.dropout(self.down(F.silu(both[..., :hidden]) * both[..., hidden:]))
 
     def forward(self, x: Tensor, first: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         """Attention over whole sequences: (B, T, D) -> (B, T, D). `mask`: (T, T), 0 where allowed, else -inf."""
@@ -99,16 +101,17 @@ class Block(nn.Module):
     def step(
         self, x: Tensor, first: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, absent: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """`forward` for one more token of n sequences: (n, 1, D) -> the same, and its key and value (n, heads, d).
+        """`forward` for one more token of n sequences: (n, D) -> the same, and its key and value (heads, n, d).
 
-        keys, values: (n, heads, P, d) of earlier tokens, of which those where `absent`, (n or 1, 1, 1, P), don't count.
+        keys, values: (heads, n, P, d) of earlier tokens, of which those where `absent`, (n, 1, P), don't count.
         """
         x = self.blend(x, first)
-        q, k, v = self.project(x, cos, sin)
-        past = (q @ keys.transpose(-1, -2)).masked_fill(absent, -torch.inf)  # (n, heads, 1, P)
-        scores = torch.cat([past, (q * k).sum(-1, keepdim=True)], -1) * k.shape[-1] ** -0.5
-        weights = scores.softmax(-1)
-        return self.merge(x, weights[..., :-1] @ values + weights[..., -1:] * v), k[:, :, 0], v[:, :, 0]
+        q, k, v = self.project(x, cos, sin)  # (heads, n, d)
+        past = (q[:, :, None] @ keys.transpose(-1, -2)).masked_fill(absent, -torch.inf)  # (heads, n, 1, P)
+        own = (q * k).sum(-1, keepdim=True)[:, :, None]
+        weights = (torch.cat([past, own], -1) * k.shape[-1] ** -0.5).softmax(-1)
+        attended = (weights[..., :-1] @ values)[:, :, 0] + weights[:, :, 0, -1:] * v
+        return self.merge(x, attended), k, v
 
     def blend(self, x: Tensor, first: Tensor) -> Tensor:
         """The stream, with a learned share of the first block's input."""
@@ -208,7 +211,15 @@ class Layout(nn.Module):
         return self.head(norm(x))
 
     def step(
-        self, near: Sequence[Tensor], place: Tensor, coordinates: Tensor, label: Tensor, past: Tensor, absent: Tensor
+        self,
+        near: Sequence[Tensor],
+        place: Tensor,
+        coordinates: Tensor,
+        label: Tensor,
+        past: Tensor,
+        absent: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
         """`forward` for one token; see `Detail.step`. place: (n,) positions in the sequence."""
         later = (place - self.coarsest).clamp_min(0)
@@ -216,7 +227,7 @@ class Layout(nn.Module):
         coarse = self.stems[0].step(near[:1], child_index(first, self.columns // 2), label)
         fine = self.stems[1].step(near, child_index(later, self.columns), label)
         x = torch.where(place[:, None] < self.coarsest, coarse, fine) + self.place[place]
-        x, present = step_blocks(self.blocks, x, coordinates, past, absent)
+        x, present = step_blocks(self.blocks, x, coordinates, past, absent, keys, values)
         return self.head(norm(x)).log_softmax(-1), present
 
 
@@ -258,17 +269,25 @@ class Detail(nn.Module):
         return norm(x.flatten(1, 2).flatten(2, 3))
 
     def step(
-        self, near: Sequence[Tensor], place: Tensor, coordinates: Tensor, label: Tensor, past: Tensor, absent: Tensor
+        self,
+        near: Sequence[Tensor],
+        place: Tensor,
+        coordinates: Tensor,
+        label: Tensor,
+        past: Tensor,
+        absent: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
         """`forward` at n places, unaugmented, from the keys and values of the tokens before each.
 
         near: (n, places) int64 codes of the own window and of each context's. place: (n,) int64, in the 4x4 block.
-        coordinates: (n, 2) float32 row and column. label: (n,) int64. past: (n, P, layers, 2, heads, d) float32 keys
-        and values. absent: (n, P) bool, those that lie outside the picture. Returns (n, V) log-probabilities, and
-        (n, layers, 2, heads, d), to be kept.
+        coordinates: (n, 2) float32 row and column. label: (n,) int64. keys, values: for each layer (heads, M, d)
+        float32, of all tokens there may be. past: (n, P) int64, which of the M each token attends to, but those where
+        `absent`, (n, P) bool. Returns (n, V) log-probabilities, and (2, layers, heads, n, d), the new keys and values.
         """
         x = self.stem.step(near, place, label)
-        x, present = step_blocks(self.blocks, x, coordinates, past, absent)
+        x, present = step_blocks(self.blocks, x, coordinates, past, absent, keys, values)
         return self.head(norm(x)).log_softmax(-1), present
 
 
@@ -278,18 +297,25 @@ def child_index(place: Tensor, columns: int) -> Tensor:
 
 
 def step_blocks(
-    blocks: nn.ModuleList, x: Tensor, coordinates: Tensor, past: Tensor, absent: Tensor
+    blocks: nn.ModuleList,
+    x: Tensor,
+    coordinates: Tensor,
+    past: Tensor,
+    absent: Tensor,
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
     """(n, D) -> (n, D) and the new keys and values; see `Detail.step`."""
-    angles = rotary_angles(coordinates[:, 0], coordinates[:, 1], past.shape[-1])[:, None, None]  # (n, 1, 1, d / 2)
-    cos, sin = angles.cos(), angles.sin()
-    x = first = x[:, None]  # (n, 1, D)
-    present = []
-    for index, block in enumerate(blocks):
-        keys, values = past[:, :, index, 0].transpose(1, 2), past[:, :, index, 1].transpose(1, 2)
-        x, key, value = block.step(x, first, cos, sin, keys, values, absent[:, None, None])
-        present.append(torch.stack([key, value], 1))
-    return x[:, 0], torch.stack(present, 1)
+    angles = rotary_angles(coordinates[:, 0], coordinates[:, 1], keys[0].shape[-1])  # (n, d / 2)
+    cos, sin, first = angles.cos(), angles.sin(), x
+    new_keys, new_values = [], []
+    for block, key, value in zip(blocks, keys, values, strict=True):
+        # Not key[:, past]: exported, that transposes the whole cache.
+        near = [cache.index_select(1, past.flatten()).unflatten(1, past.shape) for cache in (key, value)]
+        x, new_key, new_value = block.step(x, first, cos, sin, *near, absent[:, None])
+        new_keys.append(new_key)
+        new_values.append(new_value)
+    return x, torch.stack([torch.stack(new_keys), torch.stack(new_values)])
 
 
 class GPT(nn.Module):

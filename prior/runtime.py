@@ -147,18 +147,11 @@ class OnnxPrior:
             return None
         return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]]})[0]
 
-    def _step(
-        self,
-        part: str,
-        near: list[np.ndarray],
-        place: np.ndarray,
-        coordinates: np.ndarray,
-        label: np.ndarray,
-        past: np.ndarray,
-        absent: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        feeds = {"place": place, "coordinates": coordinates, "label": label, "past": past, "absent": absent}
-        feeds |= {f"near_{index}": codes for index, codes in enumerate(near)}
+    def _step(self, part: str, near: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+        *single, keys, values = arrays
+        feeds = dict(zip(("place", "coordinates", "label", "past", "absent"), single, strict=True))
+        for name, many in (("near", near), ("keys", keys), ("values", values)):
+            feeds |= {f"{name}_{index}": array for index, array in enumerate(many)}
         scores, present = self.sessions[PARTS.index(part)].run(None, feeds)
         return scores, present
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,15 +120,17 @@ class TorchPrior:
     def critic(self, maps: Maps) -> None:
         """See `Writer.critic`: there is none here."""
 
-    @torch.no_grad()
-    def _step(self, part: str, near: list[np.ndarray], *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        place, coordinates, label, past, absent = (torch.tensor(array, device=self.device) for array in arrays)
-        near = [self._tensor(codes) for codes in near]
-        scores, present = self.net.parts[part].step(near, place, coordinates, label, past, absent)
-        return scores.cpu().numpy(), present.cpu().numpy()
-
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(array, np.int64)).to(self.device)
+
+    @torch.no_grad()
+    def _step(self, part: str, near: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+        *single, keys, values = arrays
+        near, single, keys, values = (
+            [torch.tensor(array, device=self.device) for array in many] for many in (near, single, keys, values)
+        )
+        scores, present = self.net.parts[part].step(near, *single, keys, values)
+        return scores.cpu().numpy(), present.cpu().numpy()
 
     @torch.no_grad()
     def _look(self, tokens: np.ndarray, position: int, label: np.ndarray) -> torch.Tensor:
