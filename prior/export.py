@@ -94,7 +94,7 @@ def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
         windows = [part.stems[0].window if isinstance(part, Layout) else part.stem.window]
         windows += [Window(config.context, causal=False)] * contexts
         places = len(windows[0]) if isinstance(part, Detail) else 8
-        cache = [torch.zeros(config.heads, 50, config.width // config.heads) for _ in part.blocks]
+        cache = (config.heads, 50, config.width // config.heads)
         inputs = {
             "near": [torch.zeros(n, len(window), dtype=torch.int64) for window in windows],
             "place": torch.arange(n),
@@ -102,12 +102,17 @@ def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
             "label": torch.zeros(n, dtype=torch.int64),
             "past": torch.zeros(n, places, dtype=torch.int64),
             "absent": torch.zeros(n, places, dtype=torch.bool),
-            "keys": cache,
-            "values": cache,
+            "keys": [torch.zeros(cache) for _ in part.blocks],
+            "values": [torch.zeros(cache) for _ in part.blocks],
         }
         along = {0: B} if isinstance(part, Detail) else {0: B, 1: P}
         varying = {"near": [{0: B} for _ in windows], "place": {0: B}, "coordinates": {0: B}, "label": {0: B}}
-        varying |= {"past": along, "absent": along, "keys": [{1: M} for _ in cache], "values": [{1: M} for _ in cache]}
+        varying |= {
+            "past": along,
+            "absent": along,
+            "keys": [{1: M} for _ in part.blocks],
+            "values": [{1: M} for _ in part.blocks],
+        }
         yield gpt_graph(name), (StepGraph(part), inputs, ["scores", "present"], varying)
 
 
