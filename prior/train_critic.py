@@ -84,6 +84,21 @@ def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
     return torch.from_numpy(np.concatenate(maps))
 
 
+def jitter(maps: Tensor) -> Tensor:
+    """Mirror half of (B, h, w, 3) maps, and change saturation, contrast, brightness and the order of the channels.
+
+    So what counts is where colors lie, not which they are: a critic of colors prefers gray pictures.
+    """
+    b = len(maps)
+    maps = torch.where(torch.rand(b, 1, 1, 1) < 0.5, maps.flip(2), maps)
+    order = torch.rand(b, 3).argsort(1)[:, None, None].expand(maps.shape)
+    maps = maps.gather(3, order)
+    gray = maps.mean(3, keepdim=True)
+    saturation, contrast, brightness = (torch.rand(3, b, 1, 1, 1) * 2 - 1).unbind()
+    maps = gray + (maps - gray) * (0.8 + 0.6 * saturation)
+    return 0.5 + (maps - 0.5) * (1 + 0.4 * contrast) + 0.15 * brightness + torch.randn_like(maps) * 0.02
+
+
 def train(real: Tensor, drawn: Tensor, seed: int = 0) -> Critic:
     """Fit to (B, h, w, 3) maps of photos and drawn ones, mirrored half of the time."""
     torch.manual_seed(seed)
@@ -93,9 +108,7 @@ def train(real: Tensor, drawn: Tensor, seed: int = 0) -> Critic:
     wanted = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, 1)])
     for _ in tqdm(range(STEPS), unit="step", leave=False):
         maps = torch.cat([each[torch.randint(len(each), (BATCH,))] for each in (real, drawn)])
-        maps = torch.where(torch.rand(len(maps), 1, 1, 1) < 0.5, maps.flip(2), maps)
-        maps = maps + torch.randn_like(maps) * 0.02
-        loss = sum(F.binary_cross_entropy_with_logits(scores, wanted) for scores in critic.each(maps))
+        loss = sum(F.binary_cross_entropy_with_logits(scores, wanted) for scores in critic.each(jitter(maps)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
