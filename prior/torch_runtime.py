@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from cst.config import replacing
 from cst.torch_runtime import load_weights
 from prior.config import CELLS, COARSE, LAYOUT, GPTConfig, PriorConfig
+from prior.critic import Critic
 from prior.decode_state import GPTState, PixelCNNState
 from prior.gpt import GPT
 from prior.pixelcnn import PixelCNN
@@ -23,7 +24,7 @@ from prior.runtime import MapOrder
 from prior.sample import Maps, check, sample
 from prior.torch_color_maps import color_maps
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CRITIC_WEIGHTS = "model.safetensors", "critic.safetensors"
 
 
 def build(config: PriorConfig) -> GPT | PixelCNN:
@@ -66,8 +67,8 @@ def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu")
 class TorchPrior:
     """A network on torch; the `Prior` and `Writer` protocols on numpy arrays."""
 
-    def __init__(self, net: GPT | PixelCNN, config: PriorConfig):
-        self.net, self.config = net, config
+    def __init__(self, net: GPT | PixelCNN, config: PriorConfig, critic: Critic | None = None):
+        self.net, self.config, self._critic = net, config, critic
         self.classes, self.levels, self.grid = config.classes, config.vocabulary, config.grid
         self.device = next(net.parameters()).device
         order = MapOrder(config.model, config.grid, net.colors.cpu().numpy() if isinstance(net, GPT) else None)
@@ -77,7 +78,12 @@ class TorchPrior:
     @classmethod
     def load(cls, folder: str | os.PathLike, *, device: torch.device | str = "cpu") -> "TorchPrior":
         """The prior of a folder. Raises ValueError if it is damaged or something else."""
-        return cls(*load_prior(folder, device=device))
+        net, config = load_prior(folder, device=device)
+        if CRITIC_WEIGHTS not in config.files:
+            return cls(net, config)
+        critic = Critic((config.grid[0] // CELLS[COARSE[-1]], config.grid[1] // CELLS[COARSE[-1]]))
+        load_weights(critic, config.check_file(folder, CRITIC_WEIGHTS))
+        return cls(net, config, critic.to(device).eval())
 
     @torch.no_grad()
     def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -117,8 +123,12 @@ class TorchPrior:
             return GPTState(self.net.config, [level.size for level in self.levels], step=self._step)
         return PixelCNNState(look=self._look, head=self._head)
 
-    def critic(self, maps: Maps) -> None:
-        """See `Writer.critic`: there is none here."""
+    @torch.no_grad()
+    def critic(self, maps: Maps) -> np.ndarray | None:
+        """See `Writer.critic`."""
+        if self._critic is None:
+            return None
+        return self._critic(self.net.colors[self._tensor(maps[COARSE[-1]])]).cpu().numpy()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(array, np.int64)).to(self.device)

@@ -14,7 +14,8 @@ import onnx
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import Tensor
 from tqdm import tqdm
 
 from cst.command import run
@@ -22,39 +23,14 @@ from cst.config import replacing
 from cst.export import OPSET, forget_origin
 from cst.images import Photos, find_photos, split
 from prior.config import COARSE
+from prior.critic import Critic
 from prior.pipeline import DEFAULTS
 from prior.runtime import CRITIC, OnnxPrior
 from prior.torch_color_maps import nearest_color
+from prior.torch_runtime import CRITIC_WEIGHTS
 
-MEMBERS = 3  # networks whose scores are averaged
 STEPS, BATCH, LEARNING_RATE = 1200, 64, 1e-3
 DRAWN_AT_ONCE = 64
-
-
-class Critic(nn.Module):
-    """Color maps (B, h, w, 3) float32 in [0, 1] -> (B,): the log-odds of a photo."""
-
-    def __init__(self, grid: tuple[int, int], members: int = MEMBERS):
-        """grid: (h, w)."""
-        super().__init__()
-        cells = -(-grid[0] // 4) * -(-grid[1] // 4)  # after two strides of 2
-        self.members = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(),
-                nn.Conv2d(24, 48, 3, padding=1, stride=2), nn.ReLU(),
-                nn.Conv2d(48, 64, 3, padding=1, stride=2), nn.ReLU(), nn.Dropout(0.3),
-                nn.Flatten(), nn.Linear(64 * cells, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1),
-            )
-            for _ in range(members)
-        )  # fmt: skip
-
-    def forward(self, colors: Tensor) -> Tensor:
-        return torch.cat(self.each(colors), 1).mean(1)
-
-    def each(self, colors: Tensor) -> list[Tensor]:
-        """(B, 1) of every member."""
-        x = colors.movedim(3, 1) * 4 - 2
-        return [member(x) for member in self.members]
 
 
 def photo_maps(photos: Photos, grid: tuple[int, int], centroids: Tensor, rng: np.random.Generator) -> Tensor:
@@ -99,14 +75,14 @@ def jitter(maps: Tensor) -> Tensor:
     return 0.5 + (maps - 0.5) * (1 + 0.4 * contrast) + 0.15 * brightness + torch.randn_like(maps) * 0.02
 
 
-def train(real: Tensor, drawn: Tensor, seed: int = 0) -> Critic:
+def train(real: Tensor, drawn: Tensor, *, steps: int = STEPS, seed: int = 0) -> Critic:
     """Fit to (B, h, w, 3) maps of photos and drawn ones, mirrored half of the time."""
     torch.manual_seed(seed)
     critic = Critic(real.shape[1:3]).train()
     optimizer = torch.optim.AdamW(critic.parameters(), LEARNING_RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     wanted = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, 1)])
-    for _ in tqdm(range(STEPS), unit="step", leave=False):
+    for _ in tqdm(range(steps), unit="step", leave=False):
         maps = torch.cat([each[torch.randint(len(each), (BATCH,))] for each in (real, drawn)])
         loss = sum(F.binary_cross_entropy_with_logits(scores, wanted) for scores in critic.each(jitter(maps)))
         optimizer.zero_grad()
@@ -137,6 +113,8 @@ def export(critic: Critic, example: Tensor, folder: Path) -> None:
     forget_origin(program.model_proto)
     with replacing(folder / CRITIC) as part:
         onnx.save(program.model_proto, part)
+    with replacing(folder / CRITIC_WEIGHTS) as part:
+        save_file({name: value.half() for name, value in critic.state_dict().items()}, part)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -145,6 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prior", type=Path, required=True, help="folder of an exported GPT; the critic goes there")
     parser.add_argument("--drawn", type=int, default=4096, help="color maps to draw (default 4096)")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
+    parser.add_argument("--smoke", action="store_true", help="a run of a few seconds, to see that everything works")
     flags = parser.parse_args(arguments)
     prior = OnnxPrior(flags.prior)
     if not prior.drafts:
@@ -153,16 +132,21 @@ def main(arguments: list[str] | None = None) -> None:
     training, held_out = (
         [entry for entry in entries if entry.label in prior.classes] for entries in split(find_photos(flags.images))
     )
-    labels = np.array([prior.classes.index(training[i].label) for i in rng.integers(len(training), size=flags.drawn)])
+    labels = np.array(
+        [
+            prior.classes.index(training[i].label)
+            for i in rng.integers(len(training), size=64 if flags.smoke else flags.drawn)
+        ]
+    )
     drawn = drawn_maps(prior, labels, flags.seed)
     real, unseen = (
         photo_maps(Photos(entries, shortest=64), prior.sketch_grid, centroids, rng) for entries in (training, held_out)
     )
     fresh = max(1, len(drawn) // 8)
-    critic = train(real, drawn[fresh:], flags.seed)
+    critic = train(real, drawn[fresh:], steps=10 if flags.smoke else STEPS, seed=flags.seed)
     print(f"told right on unseen maps: {accuracy(critic, unseen, drawn[:fresh]):.1%}")
     export(critic, real[:2], flags.prior)
-    prior.config.with_files(flags.prior, CRITIC).save(flags.prior)
+    prior.config.with_files(flags.prior, CRITIC, CRITIC_WEIGHTS).save(flags.prior)
 
 
 if __name__ == "__main__":

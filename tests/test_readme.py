@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 SERVERS = "app.py"  # started by tests/test_page.py
 RENEWAL = "space.renew"  # takes most of an hour: tests/test_renew.py tries it on short commands
-TRAINERS = ("cst.retrain", "cst.fit", "cst.train", "prior.train")
+TRAINERS = ("cst.retrain", "cst.fit", "cst.train", "prior.train", "prior.train_critic")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_readme_commands_run_in_order(checkout: Path) -> None:
 def test_readme_python_runs(checkout: Path) -> None:
     taken_apart, drawn = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     run(["-c", taken_apart + "assert picture.size == (600, 400) and tokens.codes.shape == (3, 50, 75)"], checkout)
-    run(["-c", drawn + "assert len(pictures) == 2 and pictures[0].size == (128, 128)"], checkout)
+    run(["-c", drawn + "assert len(pictures) == 2 and pictures[0].size == (256, 256)"], checkout)
 
 
 def test_readme_starts_the_page_and_the_tests_with_one_command_each() -> None:
