@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from cst.command import run
 from cst.config import replacing
-from cst.export import OPSET, forget_origin
 from cst.images import Photos, find_photos, split
 from prior.config import COARSE
 from prior.critic import Critic
+from prior.export import B, to_onnx
 from prior.pipeline import DEFAULTS
 from prior.runtime import CRITIC, OnnxPrior
 from prior.torch_color_maps import nearest_color
@@ -100,19 +100,9 @@ def accuracy(critic: Critic, real: Tensor, drawn: Tensor) -> float:
 
 def export(critic: Critic, example: Tensor, folder: Path) -> None:
     """Write the network beside its prior. example: (2, h, w, 3)."""
-    program = torch.onnx.export(
-        critic,
-        (example,),
-        dynamo=True,
-        verbose=False,
-        opset_version=OPSET,
-        input_names=["colors"],
-        output_names=["scores"],
-        dynamic_shapes=({0: torch.export.Dim("B", min=1)},),
-    )
-    forget_origin(program.model_proto)
+    model = to_onnx((critic, {"colors": example}, ["scores"], {"colors": {0: B}}))
     with replacing(folder / CRITIC) as part:
-        onnx.save(program.model_proto, part)
+        onnx.save(model, part)
     with replacing(folder / CRITIC_WEIGHTS) as part:
         save_file({name: value.half() for name, value in critic.state_dict().items()}, part)
 

@@ -38,7 +38,7 @@ def test_the_best_of_several_color_maps_is_drawn_and_told(folder: Path):
     prior = OnnxPrior(folder, threads=1)
     known = np.zeros((2, 3, 8, 8), np.int32)
     steps = list(prior.sample(known, known > 0, np.array([0, 1]), Settings((LevelSettings(),) * 3, candidates=4), 3))
-    assert [step.best_of for step in steps if step.name == "shape"][0] == 4
+    assert next(step.best_of for step in steps if step.name == "shape") == 4
     assert {step.best_of for step in steps if step.name.startswith("color_")} == {1}
     assert steps[-1].known.all() and steps[-1].tokens.shape == known.shape
 
