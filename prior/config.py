@@ -112,6 +112,7 @@ class GPTTrainConfig:
     steps: int = 1000
     batch: int = 8
     least: float = 0.5  # a crop's side at least, of the photo's shorter side
+    tint: float = 0.05  # how much lighter or darker each color channel of a picture may become
     label_dropout: float = 0.1  # share of the pictures shown without their class
     noise: float = 0.2  # largest share of coarser codes replaced by near ones, in half of the pictures; told
     learning_rate: float = 3e-3  # of embeddings, heads and scalars, by AdamW

@@ -19,12 +19,13 @@ class ToldCrops(LabeledCrops):
     """Square crops at `size` pixels, mirrored half of the time, with classes and augmentations.
 
     turned: also transpose and flip pictures and permute their color channels, each told. coarse: the crops are only
-    averaged, for networks that see nothing but colors.
+    averaged, for networks that see nothing but colors. tint: the share by which each color channel may become lighter
+    or darker.
     """
 
-    def __init__(self, *arguments, turned: bool, coarse: bool, **options):
+    def __init__(self, *arguments, turned: bool, coarse: bool, tint: float = 0.0, **options):
         super().__init__(*arguments, **options)
-        self.turned, self.coarse = turned, coarse
+        self.turned, self.coarse, self.tint = turned, coarse, tint
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Step -> (B, 3, size, size) uint8 pictures, (B,) int64 classes, (B, TOLD) float32."""
@@ -58,4 +59,7 @@ class ToldCrops(LabeledCrops):
             which = int(rng.integers(1, len(PERMUTATIONS)))
             crop, told[1 + which] = crop[..., PERMUTATIONS[which]], 1
         told[7:10] = np.log2(side / shorter), row, column
+        if self.tint:  # small enough to stay untold: another light
+            crop = crop * rng.uniform(1 - self.tint, 1 + self.tint, 3) + 255 * rng.uniform(-self.tint, self.tint) / 2
+            crop = np.clip(np.round(crop), 0, 255).astype(np.uint8)
         return crop.transpose(2, 0, 1), (index, told)

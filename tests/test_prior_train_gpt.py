@@ -208,3 +208,10 @@ def test_many_crops_are_the_whole_side_and_nothing_is_told_of_a_whole_square(tmp
     options = {"size": 32, "batch": 60, "least": 0.5, "seed": 0, "turned": False, "coarse": False}
     _, _, told = ToldCrops(Photos(find_photos([tmp_path])), [0], **options)[0]
     assert 0.1 < (told == 0).all(1).mean() < 0.5
+
+
+def test_a_tint_changes_the_light_a_little(crops):
+    plain, tinted = (crops(tint=tint)[0][0].astype(int) for tint in (0.0, 0.1))
+    gaps = np.abs(plain - tinted)
+    assert gaps.mean() > 0 and gaps.max() <= round(0.1 * 139 + 0.05 * 255) + 1
+    assert crops(tint=0.1)[0][0].dtype == np.uint8
