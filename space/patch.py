@@ -73,7 +73,7 @@ def card(look: Look, column: int, row: int, statistics: Statistics | None, codeb
         f"{raised[1]} and {raised[2]} times their contrast. {UNCOUNTED if statistics is None else COUNTED}"
     )
     return (
-        f"<style>#patches {{ --column: {column}; --row: {row}; --columns: {look.tokens.shape[2]}; }}</style>"
+        f"<style>#patches {{ --column: {column}; --row: {row}; --columns: {look.tokens.shape[2]}; --rows: {look.tokens.shape[1]}; }}</style>"
         f'<p class="words" role="status">Column {column + 1}, row {row + 1}: three numbers</p>'
         f'<div class="sum">{"".join(figures)}</div><p class="note">{note}</p>'
     )

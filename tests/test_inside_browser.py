@@ -45,18 +45,18 @@ def test_a_pressed_patch_is_taken_apart(open_tab: Callable[..., Page]):
     press_photo(page, "blossom")
     expect(page.locator("#what-is-inside")).to_be_hidden()
     words = page.locator("#card .words")
-    expect(words).to_contain_text("Column 8, row 8")
+    expect(words).to_contain_text("Column 16, row 16")
     first = page.locator("#expected").inner_text()
-    press_at(page, "#patches img", 10.5 / 16, 2.5 / 16)
+    press_at(page, "#patches img", 10.5 / 32, 2.5 / 32)
     expect(words).to_contain_text("Column 11, row 3")
     expect(page.get_by_label("column")).to_have_value("11")
     expect(page.locator("#card .sum img")).to_have_count(6)
     assert page.locator("#expected").inner_text() != first
-    press_at(page, "#surprise .crisp img", 0.5 / 16, 15.5 / 16)
-    expect(words).to_contain_text("Column 1, row 16")
+    press_at(page, "#surprise .crisp img", 0.5 / 32, 31.5 / 32)
+    expect(words).to_contain_text("Column 1, row 32")
     row = page.get_by_label("row")
-    row.fill("17")
-    expect(page.locator("#card")).to_contain_text("accepted: a whole number from 1 to 16")
+    row.fill("33")
+    expect(page.locator("#card")).to_contain_text("accepted: a whole number from 1 to 32")
     row.fill("5")
     expect(words).to_contain_text("Column 1, row 5")
 
@@ -64,11 +64,11 @@ def test_a_pressed_patch_is_taken_apart(open_tab: Callable[..., Page]):
 def test_the_mark_lies_on_the_pressed_patch(open_tab: Callable[..., Page]):
     page = open_tab()
     press_photo(page, "cat")
-    press_at(page, "#patches img", 4.5 / 16, 12.5 / 16)
+    press_at(page, "#patches img", 4.5 / 32, 12.5 / 32)
     expect(page.locator("#card .words")).to_contain_text("Column 5, row 13")
     mark = page.locator("#patches").evaluate("""element => {
         const style = getComputedStyle(element, "::after"), width = element.clientWidth;
-        return [style.left, style.top, style.width].map(length => 16 * parseFloat(length) / width);
+        return [style.left, style.top, style.width].map(length => 32 * parseFloat(length) / width);
     }""")
     assert mark == pytest.approx([4, 12, 1], abs=0.05)
 

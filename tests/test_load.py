@@ -113,7 +113,7 @@ def test_a_run_that_was_left_ends_without_taking_stop_from_the_next():
 
 def test_a_drawing_that_is_closed_halfway_leaves_no_file_and_no_one_to_stop(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    running, fields = Running(), [None] * 13
+    running, fields = Running(), [None] * 14
     drawing = handler(Models(), running)(ANY, 8, 1, "gpt", *fields, request=SimpleNamespace(session_hash="tab"))
     next(drawing)
     assert list(tmp_path.iterdir()) and "tab" in running

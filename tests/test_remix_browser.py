@@ -93,7 +93,7 @@ def test_a_photo_is_recolored(open_part: Callable[..., Page]):
     press_photo(page, "cat")
     page.get_by_role("button", name="Draw new colors").click()
     wait_until_done(page, "recolor")
-    expect(page.locator("#recolor-drawn-numbers")).to_contain_text("256 codes")
+    expect(page.locator("#recolor-drawn-numbers")).to_contain_text("1,024 codes")
     with page.expect_download() as download:
         page.locator("#recolor-drawn").get_by_text("pictures and codes").click()
     assert download.value.suggested_filename == "recolored-any-kind-1.zip"

@@ -74,7 +74,7 @@ sys.path.insert(0, str(here))
 import app
 from space.models import Models
 from space.page import build
-import prior.coder, space.selfcheck  # asked for by name, or with a flag
+import space.selfcheck  # asked for with a flag
 build(Models())
 files = [getattr(module, "__file__", None) or "" for module in sys.modules.values()]
 print(sum(file.startswith(str(here)) for file in files), "torch" in sys.modules)
