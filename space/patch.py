@@ -63,6 +63,7 @@ def card(look: Look, column: int, row: int, statistics: Statistics | None, codeb
         lines = [f"{code:,} of {level['of']:,}", common(statistics, index, code)]
         figures.append(figure(tiles(codebooks, index)[code], name, *lines, sign="+" if index else ""))
         raised.append(f"{contrast(codebooks, index)[code]:.1f}")
+    _, h, w = look.tokens.shape
     tokens = look.tokens[None, :, row : row + 1, column : column + 1]
     drawn = to_uint8(codebooks.draw(tokens)[0])
     figures.append(figure(drawn, "sum", "of these three", sign="="))
@@ -73,7 +74,7 @@ def card(look: Look, column: int, row: int, statistics: Statistics | None, codeb
         f"{raised[1]} and {raised[2]} times their contrast. {UNCOUNTED if statistics is None else COUNTED}"
     )
     return (
-        f"<style>#patches {{ --column: {column}; --row: {row}; --columns: {look.tokens.shape[2]}; --rows: {look.tokens.shape[1]}; }}</style>"
+        f"<style>#patches {{ --column: {column}; --row: {row}; --columns: {w}; --rows: {h}; }}</style>"
         f'<p class="words" role="status">Column {column + 1}, row {row + 1}: three numbers</p>'
         f'<div class="sum">{"".join(figures)}</div><p class="note">{note}</p>'
     )
