@@ -40,7 +40,7 @@ def rotary_angles(rows: Tensor, columns: Tensor, head_dim: int, base: float = 10
 
     Rotary position embedding (Su et al., 2021), applied by axis.
     """
-    frequencies = base ** -(torch.arange(head_dim // 4) / (head_dim // 4))
+    frequencies = base ** -(torch.arange(head_dim // 4, device=rows.device) / (head_dim // 4))
     return torch.cat([rows[:, None] * frequencies, columns[:, None] * frequencies], 1)
 
 
@@ -257,8 +257,9 @@ class Detail(nn.Module):
         x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h))  # (B, H, h, W, w, D)
         squares = x.shape
         x = first = x.transpose(2, 3).flatten(0, 2).flatten(1, 2)  # (B H W, h w, D)
-        rows, columns = torch.arange(h * w, device=x.device) // w, torch.arange(h * w, device=x.device) % w
-        angles = rotary_angles(rows.float().cpu(), columns.float().cpu(), self.head_dim).to(x.device)
+        places = torch.arange(h * w, device=x.device)
+        rows, columns = places // w, places % w
+        angles = rotary_angles(rows, columns, self.head_dim)
         down, right = rows[:, None] - rows, columns[:, None] - columns
         seen = (down * w + right >= 0) & (down <= self.reach) & (right.abs() <= self.reach)
         mask = torch.zeros(seen.shape, dtype=dtype, device=x.device).masked_fill(~seen, -torch.inf)
