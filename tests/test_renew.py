@@ -95,7 +95,7 @@ def test_photos_that_are_not_there_are_said_before_any_work(page: Path):
 
 def test_a_command_of_the_tokenizer_does_not_depend_on_the_priors():
     assert re.fullmatch(r"tokenizer \w{8}", renew.weights("python -m cst.evaluate --images PHOTOS"))
-    found = renew.weights("python -m cst.rates --prior gpt")
+    found = renew.weights("python -m prior classes")
     assert re.fullmatch(r"tokenizer \w{8}, gpt \w{8}, pixelcnn \w{8}", found)
 
 
