@@ -17,7 +17,7 @@ from prior.embedding import features
 from prior.window import Window
 
 TRAINING_SQUARE = 16  # patches; attention is computed in squares of this side in training
-TOLD = 11  # numbers that tell the networks how a training picture was augmented; all zero for none
+TOLD = 12  # numbers that tell the networks how a training picture was augmented; all zero for none
 
 
 class Linear(nn.Linear):

@@ -20,12 +20,13 @@ class ToldCrops(LabeledCrops):
 
     turned: also transpose and flip pictures and permute their color channels, each told. coarse: the crops are only
     averaged, for networks that see nothing but colors. tint: the share by which each color channel may become lighter
-    or darker.
+    or darker. full: the side of a picture in pixels; how far a photo is smaller is told (size conditioning, Podell et
+    al., 2023), so that small photos, often of a worse kind, teach without being imitated.
     """
 
-    def __init__(self, *arguments, turned: bool, coarse: bool, tint: float = 0.0, **options):
+    def __init__(self, *arguments, turned: bool, coarse: bool, full: int, tint: float = 0.0, **options):
         super().__init__(*arguments, **options)
-        self.turned, self.coarse, self.tint = turned, coarse, tint
+        self.turned, self.coarse, self.full, self.tint = turned, coarse, full, tint
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Step -> (B, 3, size, size) uint8 pictures, (B,) int64 classes, (B, TOLD) float32."""
@@ -59,6 +60,7 @@ class ToldCrops(LabeledCrops):
             which = int(rng.integers(1, len(PERMUTATIONS)))
             crop, told[1 + which] = crop[..., PERMUTATIONS[which]], 1
         told[7:10] = np.log2(side / shorter), row, column
+        told[11] = 5 * max(0.0, np.log2(self.full / shorter))  # of the order of 1 for photos 15% too small
         if self.tint:  # small enough to stay untold: another light
             crop = crop * rng.uniform(1 - self.tint, 1 + self.tint, 3) + 255 * rng.uniform(-self.tint, self.tint) / 2
             crop = np.clip(np.round(crop), 0, 255).astype(np.uint8)

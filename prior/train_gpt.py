@@ -81,6 +81,7 @@ class Trainer:
             size=side if self.colors_only else config.size,
             batch=config.batch,
             least=config.least,
+            full=config.size,
             tint=config.tint,
             seed=config.seed + 7919 * self.accelerator.process_index,
             turned=name in ("layout", "color_half"),

@@ -164,7 +164,16 @@ def crops(tmp_path):
     Image.fromarray(ramp).save(tmp_path / "ramp" / "ramp.png")
 
     def make(**options: object) -> ToldCrops:
-        given = {"size": 32, "batch": 40, "least": 0.5, "seed": 3, "turned": True, "coarse": True, **options}
+        given = {
+            "size": 32,
+            "batch": 40,
+            "least": 0.5,
+            "seed": 3,
+            "turned": True,
+            "coarse": True,
+            "full": 32,
+            **options,
+        }
         return ToldCrops(Photos(find_photos([tmp_path])), [0], **given)
 
     return make
@@ -205,7 +214,7 @@ def test_the_place_of_a_crop_is_told_from_the_middle(crops):
 def test_many_crops_are_the_whole_side_and_nothing_is_told_of_a_whole_square(tmp_path):
     (tmp_path / "daisy").mkdir()
     make_photo(0, 64, 64).save(tmp_path / "daisy" / "square.png")
-    options = {"size": 32, "batch": 60, "least": 0.5, "seed": 0, "turned": False, "coarse": False}
+    options = {"size": 32, "batch": 60, "least": 0.5, "seed": 0, "turned": False, "coarse": False, "full": 32}
     _, _, told = ToldCrops(Photos(find_photos([tmp_path])), [0], **options)[0]
     assert 0.1 < (told == 0).all(1).mean() < 0.5
 
@@ -215,3 +224,8 @@ def test_a_tint_changes_the_light_a_little(crops):
     gaps = np.abs(plain - tinted)
     assert gaps.mean() > 0 and gaps.max() <= round(0.1 * 139 + 0.05 * 255) + 1
     assert crops(tint=0.1)[0][0].dtype == np.uint8
+
+
+def test_how_much_too_small_a_photo_is_is_told(crops):
+    assert (crops(full=100)[0][2][:, 11] == 0).all()  # its shorter side has 100 pixels
+    assert crops(full=200)[0][2][:, 11] == pytest.approx(5)
