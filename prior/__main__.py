@@ -22,6 +22,9 @@ from prior.protocol import LevelSettings, Settings
 from prior.sheet import contact_sheet
 
 
+SHEETS = {".png": "PNG", ".webp": "WEBP"}  # formats of a sheet by suffix
+
+
 def main(arguments: list[str] | None = None) -> None:
     flags = parse(arguments)
     if flags.command == "evaluate":
@@ -60,7 +63,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     command.add_argument("--class", dest="names", nargs="+", required=True, metavar="NAME", help="kinds of picture")
     command.add_argument("--count", type=int, default=4, help="pictures of each kind by each model (default 4)")
     command.add_argument("--seed", type=int, default=0, help="default 0")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a path that ends in .png")
+    command.add_argument("--model", nargs="+", default=list(DEFAULTS), choices=DEFAULTS, help="default: both")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png or .webp file")
     command.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
     commands.add_parser("classes", help="the kinds of picture a model knows", parents=[shared])
     evaluate.add_flags(commands.add_parser("evaluate", help="bits per token on held-out photos; or --nearest"))
@@ -136,26 +140,30 @@ def draw(flags: argparse.Namespace) -> None:
 
 
 def compare(flags: argparse.Namespace) -> None:
-    """A row a class: the first samples of a seed by each packaged model, none left out."""
-    if flags.out.suffix.lower() != ".png":
-        raise ValueError(f"'{flags.out}' is not a name to write to; accepted: a path that ends in .png")
+    """One row per class: the first samples of a seed by each model, none left out."""
+    if flags.out.suffix.lower() not in SHEETS:
+        accepted = " or ".join(SHEETS)
+        raise ValueError(f"'{flags.out}' is not a name to write to; accepted: a path that ends in {accepted}")
     tokenizer = OnnxTokenizer(threads=flags.threads)
-    samplers = [Sampler.from_pretrained(kind, tokenizer=tokenizer, threads=flags.threads) for kind in DEFAULTS]
-    names = [samplers[0].classes[samplers[0].label(name)] for name in flags.names]
-    rows = []
+    samplers = {kind: Sampler.from_pretrained(kind, tokenizer=tokenizer, threads=flags.threads) for kind in flags.model}
+    first = next(iter(samplers.values()))
+    names = [first.classes[first.label(name)] for name in flags.names]
+    rows, best_of = [], 1
     for name in tqdm(names, unit="class"):
         pictures = []
-        for sampler in samplers:
+        for sampler in samplers.values():
             *_, done = sampler.sample(name, count=flags.count, seed=flags.seed)
             pictures += sampler.paint(done)
+            best_of = max(best_of, done.best_of)
         rows.append((name, pictures))
-    temperatures = ", ".join(f"{level.temperature:g} (top-p {level.top_p:g})" for level in samplers[0].defaults.levels)
+    temperatures = ", ".join(f"{level.temperature:g} (top-p {level.top_p:g})" for level in first.defaults.levels)
     caption = (
-        f"left: GPT, right: PixelCNN; seed {flags.seed}, the first {flags.count} of each; temperature {temperatures}; "
-        f"guidance {samplers[0].defaults.guidance:g}"
+        f"{', '.join(samplers)}: the first {flags.count} of seed {flags.seed}; temperature {temperatures}; "
+        f"guidance {first.defaults.guidance:g}" + (f"; colors: the best of {best_of}" if best_of > 1 else "")
     )
     with replacing(flags.out) as part:
-        contact_sheet(rows, side=samplers[0].size[1], caption=caption).save(part, "PNG")
+        sheet = contact_sheet(rows, side=max(sampler.size[1] for sampler in samplers.values()), caption=caption)
+        sheet.save(part, SHEETS[flags.out.suffix.lower()], quality=90)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,10 @@ def test_sheet_puts_both_models_side_by_side(gpt_folder, pixelcnn_folder, artifa
     main(["sheet", "--class", "daisy", "BLUE BELL", "--count", "2", "--out", str(tmp_path / "sheet.png")])
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.height == 2 * (64 + 6) + 24 and sheet.width > 4 * 64
-    with pytest.raises(ValueError, match=r"accepted: a path that ends in \.png"):
+    main(["sheet", "--class", "daisy", "--count", "2", "--model", "gpt", "--out", str(tmp_path / "sheet.webp")])
+    with Image.open(tmp_path / "sheet.webp") as sheet:
+        assert (sheet.format, sheet.height) == ("WEBP", 64 + 6 + 24)
+    with pytest.raises(ValueError, match=r"accepted: a path that ends in \.png or \.webp"):
         main(["sheet", "--class", "daisy", "--out", str(tmp_path / "sheet.jpg")])
 
 
