@@ -21,7 +21,6 @@ from prior.pipeline import DEFAULTS, MOST, Sampler
 from prior.protocol import LevelSettings, Settings
 from prior.sheet import contact_sheet
 
-
 SHEETS = {".png": "PNG", ".webp": "WEBP"}  # formats of a sheet by suffix
 
 
