@@ -9,8 +9,8 @@ import os
 import socket
 import sys
 
-from cst.command import run
-from cst.runtime import TARGETS
+from cst.flags import run
+from cst.tokenizer.onnx_runtime import TARGETS
 
 EXAMPLES = """examples:
   python app.py                                   the page at http://127.0.0.1:7860, for this machine alone
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_port(flags.host, flags.port)
     if flags.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError('--mcp needs an extra of Gradio that is not installed: pip install "gradio[mcp]"')
-    from space.memory import give_back_freed_memory
+    from space.malloc_trim import give_back_freed_memory
     from space.models import Models, by_kind, default_device
 
     give_back_freed_memory()
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         "npu_config": flags.npu_config, "device": flags.device or default_device(),
     }  # fmt: skip
     if flags.selfcheck:
-        from space.selfcheck import selfcheck
+        from space.hosting.selfcheck import selfcheck
 
         sys.exit(2 if selfcheck(flags.tokenizer, **options) else 0)
     models = Models(flags.tokenizer, **options)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cst import container
-from cst.coding import STATIC, CodeModel, StaticModel, Told
-from cst.config import PRETRAINED
+from cst.codec import container
+from cst.codec.range_coder import STATIC, CodeModel, StaticModel, Told
 from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_image
-from cst.runtime import OnnxTokenizer
-from cst.statistics import Statistics
-from cst.tokens import Tokens
+from cst.tokenizer.code_statistics import Statistics
+from cst.tokenizer.config import PRETRAINED
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.tokens import Tokens
 
 STRIP = 1024  # patches that are encoded, or drawn, together: memory stays flat, and a caller can stop between
 

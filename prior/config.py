@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cst.config import Artifact, from_dict
-from cst.protocol import Level
+from cst.tokenizer.config import Artifact, from_dict
+from cst.tokenizer.protocol import Level
 
 FORMAT = "cst-prior"
 VERSION = 1
@@ -169,7 +169,7 @@ class PriorConfig(Artifact):
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "PriorConfig":
         """Read and check `config.json`. Raises ValueError that says what is missing, unknown or not understood."""
-        values = cls.read(folder, format=FORMAT, version=VERSION, what="prior", make="python -m prior.train")
+        values = cls.read(folder, format=FORMAT, version=VERSION, what="prior", make="python -m prior train")
         if values.get("kind") not in KINDS:
             raise ValueError(f"'{folder}' is a prior of kind {values.get('kind')!r}; accepted: {', '.join(KINDS)}")
         values["model"] = from_dict(KINDS[values["kind"]], values.get("model", {}))
@@ -180,7 +180,7 @@ class PriorConfig(Artifact):
         if fingerprint != self.fingerprint:
             raise ValueError(
                 f"this prior writes tokens of the tokenizer {self.fingerprint}, and this tokenizer is {fingerprint}; "
-                "take the tokenizer it was trained with, or train a prior for this one with python -m prior.train"
+                "take the tokenizer it was trained with, or train a prior for this one with python -m prior train"
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, GPTConfig
-from prior.window import Window
+from prior.models.context_window import Window
 
 Maps = dict[str, np.ndarray]  # name -> (B, h, w)
 Order = list[tuple[str, np.ndarray]]  # a map, and the positions on it that are written at once

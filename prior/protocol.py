@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cst.protocol import Level
+from cst.tokenizer.protocol import Level
 
 MAX_CANDIDATES = 16
 

@@ -1,4 +1,4 @@
-"""The priors on torch: for training, export and GPUs. The app runs on `prior/runtime.py` instead."""
+"""The priors on torch: for training, export and GPUs. The app runs on `prior/onnx_runtime.py` instead."""
 
 import dataclasses
 import os
@@ -12,17 +12,17 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cst.config import replacing
-from cst.torch_runtime import load_weights
+from cst.tokenizer.config import replacing
+from cst.tokenizer.torch_runtime import load_weights
 from prior.config import CELLS, COARSE, LAYOUT, GPTConfig, PriorConfig
-from prior.critic import Critic
 from prior.decode_state import GPTState, PixelCNNState
-from prior.gpt import GPT
-from prior.pixelcnn import PixelCNN
+from prior.models.color_maps import color_maps
+from prior.models.critic import Critic
+from prior.models.gpt import GPT
+from prior.models.pixelcnn import PixelCNN
+from prior.onnx_runtime import MapOrder
 from prior.protocol import Settings, Step
-from prior.runtime import MapOrder
-from prior.sample import Maps, check, sample
-from prior.torch_color_maps import color_maps
+from prior.sampling import Maps, check, sample
 
 WEIGHTS, CRITIC_WEIGHTS = "model.safetensors", "critic.safetensors"
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from gradio.context import LocalContext
 
-from cst.config import PRETRAINED
-from cst.runtime import OnnxTokenizer
-from cst.torch_runtime import load_rendernet
+from cst.tokenizer.config import PRETRAINED
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.torch_runtime import load_rendernet
+from prior.onnx_runtime import OnnxPrior
 from prior.protocol import Settings, Step
-from prior.runtime import OnnxPrior
-from prior.sample import check, check_sketch
+from prior.sampling import check, check_sketch
 from prior.torch_runtime import TorchPrior
 from space.models import is_zero_gpu
 

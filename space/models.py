@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterable, Mapping
 
 from cst import CST
-from cst.config import PRETRAINED as TOKENIZER
 from cst.pipeline import find_artifact
-from cst.runtime import OnnxTokenizer
+from cst.tokenizer.config import PRETRAINED as TOKENIZER
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.config import KINDS, PRETRAINED, PriorConfig
-from prior.pipeline import Sampler
+from prior.sampler import Sampler
 
 NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, as the page says them
 # Every event that runs a model takes these, so that two visitors never compete for the same processor.

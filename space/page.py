@@ -6,9 +6,14 @@ import signal
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 
-from space import inside, reconstruct, remix, sample, story, theme
-from space.inputs import guard
+from space import theme
 from space.models import Models
+from space.request_guard import guard
+from space.tabs.how_it_works import tab as story
+from space.tabs.inside import tab as inside
+from space.tabs.reconstruct import tab as reconstruct
+from space.tabs.remix import tab as remix
+from space.tabs.sample import tab as sample
 
 LARGEST_UPLOAD = "20mb"
 KEEP_SECONDS = 3600  # uploads and results live this long, so that a visitor can still download them

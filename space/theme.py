@@ -6,9 +6,9 @@ import gradio as gr
 from gradio.themes.utils import colors, sizes
 from gradio.themes.utils.fonts import Font
 
-KEYBOARD = Path(__file__).with_name("keyboard.js")
-CSS = [Path(__file__).with_name(name) for name in ("page.css", "remix.css", "inside.css", "story.css")]
-ICON = Path(__file__).with_name("icon.svg")
+STATIC = Path(__file__).parent / "static"
+KEYBOARD, ICON = STATIC / "keyboard.js", STATIC / "icon.svg"
+CSS = [STATIC / f"{name}.css" for name in ("page", "remix", "inside", "story")]
 
 # Plain `Font`s are names in the style sheet; Gradio's own default is a file, or a request to a font service.
 SANS = [Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")]

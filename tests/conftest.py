@@ -113,33 +113,35 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def codebooks_folder(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     """An artifact of codebooks alone: 16 colors, 32 shapes, 64 textures. Shared: copy it before changing a file."""
-    import cst.fit
+    import cst.training.fit_codebooks
 
     folder = tmp_path_factory.mktemp("codebooks")
-    cst.fit.main(["--images", str(photos), "--out", str(folder), *FIT])
+    cst.training.fit_codebooks.main(["--images", str(photos), "--out", str(folder), *FIT])
     return folder
 
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, codebooks_folder: Path, one_thread: None) -> Path:
     """A whole tiny artifact, trained and exported. Shared: copy it before changing a file."""
-    import cst.export
-    import cst.train
+    import cst.training.export_rendernet
+    import cst.training.train_rendernet
 
     folder = tmp_path_factory.mktemp("artifact")
-    cst.train.main(["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(folder), *TRAIN])
-    cst.export.main(["--tokenizer", str(folder), "--images", str(photos)])
+    cst.training.train_rendernet.main(
+        ["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(folder), *TRAIN]
+    )
+    cst.training.export_rendernet.main(["--tokenizer", str(folder), "--images", str(photos)])
     return folder
 
 
 @pytest.fixture(scope="session")
 def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, artifact: Path) -> Path:
     """The same, with the statistics of its codes. Shared: copy it before changing a file."""
-    import cst.statistics
+    import cst.tokenizer.code_statistics
 
     folder = tmp_path_factory.mktemp("counted") / "artifact"
     shutil.copytree(artifact, folder)
-    cst.statistics.main(["--images", str(photos), "--tokenizer", str(folder)])
+    cst.tokenizer.code_statistics.main(["--images", str(photos), "--tokenizer", str(folder)])
     return folder
 
 
@@ -165,12 +167,12 @@ def kinds_of_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_prior(folder: Path, preset: str, artifact: Path, images: Path) -> Path:
     """Train and export a prior through the real commands."""
-    import prior.export
-    import prior.train
+    import prior.training.export
+    import prior.training.train
 
     paths = ["--images", str(images), "--tokenizer", str(artifact), "--out", str(folder)]
-    prior.train.main([*paths, *PRIOR[preset], "--preset", preset])
-    prior.export.main(["--prior", str(folder), "--precision", "float"])
+    prior.training.train.main([*paths, *PRIOR[preset], "--preset", preset])
+    prior.training.export.main(["--prior", str(folder), "--precision", "float"])
     return folder
 
 

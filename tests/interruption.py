@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from cst import checkpoint
+from cst.training import checkpoint
 
 
 def progress(out: Path) -> dict:

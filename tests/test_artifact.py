@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from cst import CST
-from cst.codebooks import Codebooks
-from cst.config import RenderNetConfig, TokenizerConfig, from_dict, replacing, sha256
-from cst.runtime import OnnxTokenizer
-from cst.torch_runtime import TorchTokenizer
+from cst.tokenizer.codebooks import Codebooks
+from cst.tokenizer.config import RenderNetConfig, TokenizerConfig, from_dict, replacing, sha256
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.torch_runtime import TorchTokenizer
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from cst import CST, Tokens
 from cst.images import load_image
 from prior.protocol import LevelSettings, Settings
-from space.load import check_address
-from space.wish import Wish, whole
+from space.generation.request import Wish, whole
+from space.hosting.load_test import check_address
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"
@@ -202,7 +202,7 @@ def write(path: Path, **arrays: np.ndarray) -> Path:
 
 def test_a_bad_file_of_tokens_is_one_line_of_the_command(cst: CST, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     from cst import __main__
-    from cst.command import run
+    from cst.flags import run
 
     mine = np.array(cst.tokenizer.config.fingerprint)
     good = {"codes": np.zeros((3, 2, 2), np.int32), "size": np.array([16, 16]), "fingerprint": mine}

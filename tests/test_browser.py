@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from space.screenshots import launch
+from space.docs.screenshots import launch
 
 EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
 PATIENCE = 60_000  # ms: other work may be running on the machine

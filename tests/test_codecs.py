@@ -6,7 +6,7 @@ import pytest
 from conftest import make_photo
 from PIL import Image
 
-from cst.codecs import FORMATS, LOWEST, _encode, at_bytes, at_psnr, trying_at_bytes
+from cst.image_formats import FORMATS, LOWEST, _encode, at_bytes, at_psnr, trying_at_bytes
 from cst.images import to_float
 from cst.metrics import psnr
 
@@ -41,7 +41,7 @@ def test_where_nothing_fits_the_smallest_file_is_taken_and_its_bytes_told(format
 
 def test_the_search_can_be_left_after_every_file(monkeypatch):
     made = []
-    monkeypatch.setattr("cst.codecs._encode", lambda *given: made.append(given) or _encode(*given))
+    monkeypatch.setattr("cst.image_formats._encode", lambda *given: made.append(given) or _encode(*given))
     photo = make_photo(0, 64, 56)
     steps = trying_at_bytes(photo, "WEBP", 1200)
     for count in range(1, 4):

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cst import CST
-from cst.coding import PARTS, StaticModel, decode, encode, fixed_point
-from cst.config import PRETRAINED, TokenizerConfig
-from cst.statistics import Statistics
+from cst.codec.range_coder import PARTS, StaticModel, decode, encode, fixed_point
+from cst.tokenizer.code_statistics import Statistics
+from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 
 
 class Pretender:

@@ -11,7 +11,7 @@ from PIL import Image
 from test_images import BROKEN
 
 from cst import CST, Tokens, __main__
-from cst.command import run
+from cst.flags import run
 from cst.images import load_image
 
 
@@ -328,15 +328,23 @@ def test_the_real_command_exits_with_2_and_one_line(run_python, artifact, tmp_pa
     assert files(tmp_path) == {"cut.jpg", "cut.tif"}
 
 
-@pytest.mark.parametrize("module", ["cst.fit", "cst.train", "cst.export", "cst.evaluate"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "cst.training.fit_codebooks",
+        "cst.training.train_rendernet",
+        "cst.training.export_rendernet",
+        "cst.evaluation.tokenizer_quality",
+    ],
+)
 def test_every_command_answers_a_missing_folder_in_one_line(module, artifact, tmp_path, capsys):
     from importlib import import_module
 
     flags = {
-        "cst.fit": ["--out", tmp_path / "out"],
-        "cst.train": ["--out", tmp_path / "out", "--codebooks", artifact, "--precision", "no"],
-        "cst.export": ["--tokenizer", artifact],
-        "cst.evaluate": ["--out", tmp_path / "out", "--tokenizer", artifact],
+        "cst.training.fit_codebooks": ["--out", tmp_path / "out"],
+        "cst.training.train_rendernet": ["--out", tmp_path / "out", "--codebooks", artifact, "--precision", "no"],
+        "cst.training.export_rendernet": ["--tokenizer", artifact],
+        "cst.evaluation.tokenizer_quality": ["--out", tmp_path / "out", "--tokenizer", artifact],
     }[module]
     words = [str(word) for word in ("--images", tmp_path / "none", *flags)]
     with pytest.raises(SystemExit, match="2"):

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_coding import Pretender, random_tokens
 
-import cst.fuzz
-from cst import CST, Tokens, container
-from cst.coding import StaticModel
-from cst.config import PRETRAINED, TokenizerConfig
-from cst.container import CHECKSUM, HEADER, MAGIC, START, checksum, compress, decompress
-from cst.statistics import Statistics
+import cst.evaluation.fuzz_codec
+from cst import CST, Tokens
+from cst.codec import container
+from cst.codec.container import CHECKSUM, HEADER, MAGIC, START, checksum, compress, decompress
+from cst.codec.range_coder import StaticModel
+from cst.tokenizer.code_statistics import Statistics
+from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 
 GOLDEN = Path(__file__).parent / "golden" / "cat.cst"
 PRINT = "0123456789abcdef"
@@ -244,12 +245,12 @@ def test_a_tokenizer_without_statistics_says_how_to_count_them(artifact, photos)
 
 
 def test_however_a_file_is_broken_it_is_refused_or_right(capsys):
-    outcomes = cst.fuzz.fuzz(CONFIG, STATISTICS, files=1500, seed=1)
+    outcomes = cst.evaluation.fuzz_codec.fuzz(CONFIG, STATISTICS, files=1500, seed=1)
     assert outcomes.total() == 1500
     assert {way for way, _ in outcomes} == {
-        f"{way}{end}" for way in cst.fuzz.WAYS for end in ("", ", checksum made right")
+        f"{way}{end}" for way in cst.evaluation.fuzz_codec.WAYS for end in ("", ", checksum made right")
     }
-    crafted = sum(count for (way, outcome), count in outcomes.items() if outcome == cst.fuzz.WHOLE)
+    crafted = sum(count for (way, outcome), count in outcomes.items() if outcome == cst.evaluation.fuzz_codec.WHOLE)
     assert 0 < crafted < 300
 
 
@@ -259,4 +260,4 @@ def test_fuzzing_reports_what_a_reader_must_never_see(monkeypatch):
 
     monkeypatch.setattr(container, "decompress", careless)
     with pytest.raises((AssertionError, ValueError)):
-        cst.fuzz.fuzz(CONFIG, STATISTICS, files=10, seed=0)
+        cst.evaluation.fuzz_codec.fuzz(CONFIG, STATISTICS, files=10, seed=0)

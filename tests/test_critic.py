@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-import prior.train_critic
+import prior.training.train_critic
 from prior.config import PriorConfig
+from prior.onnx_runtime import CRITIC, OnnxPrior
 from prior.protocol import LevelSettings, Settings
-from prior.runtime import CRITIC, OnnxPrior
 from prior.torch_runtime import CRITIC_WEIGHTS, TorchPrior
-from prior.train_critic import accuracy, jitter, train
+from prior.training.train_critic import accuracy, jitter, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,7 +22,7 @@ def folder(gpt_folder: Path, kinds_of_photo: Path, tmp_path_factory: pytest.Temp
     """The tiny GPT with a critic."""
     folder = tmp_path_factory.mktemp("critic") / "gpt"
     shutil.copytree(gpt_folder, folder)
-    prior.train_critic.main(["--images", str(kinds_of_photo), "--prior", str(folder), "--smoke"])
+    prior.training.train_critic.main(["--images", str(kinds_of_photo), "--prior", str(folder), "--smoke"])
     return folder
 
 
@@ -75,4 +75,4 @@ def test_the_jitter_keeps_what_lies_where():
 
 def test_only_a_gpt_has_a_critic(pixelcnn_folder: Path, kinds_of_photo: Path):
     with pytest.raises(ValueError, match="is a pixelcnn; accepted: a GPT"):
-        prior.train_critic.main(["--images", str(kinds_of_photo), "--prior", str(pixelcnn_folder), "--smoke"])
+        prior.training.train_critic.main(["--images", str(kinds_of_photo), "--prior", str(pixelcnn_folder), "--smoke"])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cst.crops import Crops
 from cst.images import Photos, find_photos
+from cst.training.random_crops import Crops
 
 
 def make_crops(photos, *, seed: int = 0, size: int = 32, batch: int = 4, scales=(1.0, 0.5)) -> Crops:

@@ -7,10 +7,10 @@ import pytest
 from conftest import make_photo
 from PIL import Image
 
-import cst.evaluate
+import cst.evaluation.tokenizer_quality
 from cst.images import is_validation
 from cst.metrics import psnr
-from cst.runtime import OnnxTokenizer
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
 
 STAGES = ["color", "+ shape", "+ texture", "rendered float", "rendered int8"]
 CODECS = ["JPEG, same bytes", "WEBP, same bytes", "AVIF, same bytes"]
@@ -28,7 +28,7 @@ def strict(text: str) -> dict:
 @pytest.fixture(scope="module")
 def result(artifact, photos, tmp_path_factory) -> tuple[dict, str]:
     out = tmp_path_factory.mktemp("evaluation") / "new" / "folder"
-    cst.evaluate.main(
+    cst.evaluation.tokenizer_quality.main(
         ["--images", str(photos), "--all", "--tokenizer", str(artifact), "--out", str(out), "--limit", "6"]
     )
     return strict((out / "table.json").read_text()), (out / "table.md").read_text()
@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_the_pictures_as_a_person_gets_them(artifact, t
     photo = make_photo(40, 64, 48)
     photo.save(tmp_path / "photo.png")
     flags = ["--images", tmp_path / "photo.png", "--all", "--no-codecs", "--tokenizer", artifact, "--out", tmp_path]
-    cst.evaluate.main([str(flag) for flag in flags])
+    cst.evaluation.tokenizer_quality.main([str(flag) for flag in flags])
     rows = {row["name"]: row for row in strict((tmp_path / "table.json").read_text())["rows"]}
     assert list(rows) == STAGES
     original = np.asarray(photo).transpose(2, 0, 1).astype(np.float32) / 255
@@ -89,28 +89,28 @@ def test_without_all_only_held_out_photos_are_measured(artifact, photos, tmp_pat
     held_out = sum(is_validation(name) for name in names)
     flags = ["--images", str(photos), "--no-codecs", "--tokenizer", str(artifact), "--out", str(tmp_path)]
     if held_out:
-        cst.evaluate.main(flags)
+        cst.evaluation.tokenizer_quality.main(flags)
         assert strict((tmp_path / "table.json").read_text())["photos"] == held_out
     else:
         with pytest.raises(ValueError, match="give --all to measure on every photo"):
-            cst.evaluate.main(flags)
+            cst.evaluation.tokenizer_quality.main(flags)
 
 
 def test_unreadable_photos_are_left_out_and_nothing_readable_is_an_error(artifact, tmp_path):
     make_photo(0, 40, 40).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("no photo")
     flags = ["--all", "--no-codecs", "--tokenizer", str(artifact), "--out", str(tmp_path / "out")]
-    cst.evaluate.main(["--images", str(tmp_path), *flags])
+    cst.evaluation.tokenizer_quality.main(["--images", str(tmp_path), *flags])
     assert strict((tmp_path / "out" / "table.json").read_text())["photos"] == 1
     (tmp_path / "good.png").unlink()
     with pytest.raises(ValueError, match="none of the 1 photos can be read"):
-        cst.evaluate.main(["--images", str(tmp_path / "bad.png"), *flags])
+        cst.evaluation.tokenizer_quality.main(["--images", str(tmp_path / "bad.png"), *flags])
 
 
 def test_a_photo_drawn_perfectly_still_gives_valid_json(artifact, tmp_path):
     color = OnnxTokenizer(artifact, target="cpu").codebooks.color[0]
     Image.new("RGB", (32, 32), tuple(round(float(x) * 255) for x in color)).save(tmp_path / "flat.png")
     flags = ["--images", str(tmp_path / "flat.png"), "--all", "--no-codecs", "--tokenizer", str(artifact)]
-    cst.evaluate.main([*flags, "--out", str(tmp_path)])
+    cst.evaluation.tokenizer_quality.main([*flags, "--out", str(tmp_path)])
     rows = {row["name"]: row["psnr"] for row in strict((tmp_path / "table.json").read_text())["rows"]}
     assert rows["color"] == 100

@@ -9,7 +9,7 @@ from accessibility import too_wide, unlabeled, unreachable, violations
 from playwright.sync_api import Browser, Page, expect
 from test_browser import EXAMPLES, browser, upload, visit, wait_for_result  # noqa: F401 (fixtures)
 
-from space.screenshots import CHOSEN, FOLDER, LOOKS, PATIENCE, README, VIEWS, save, walk
+from space.docs.screenshots import CHOSEN, FOLDER, LOOKS, PATIENCE, README, VIEWS, save, walk
 
 ROOT = Path(__file__).parents[1]
 BACKGROUNDS = {"light": "rgb(250, 250, 250)", "dark": "rgb(18, 18, 18)"}

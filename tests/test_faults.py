@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import free_port
 
-from cst.config import PRETRAINED as TOKENIZER
-from cst.config import replacing
+from cst.tokenizer.config import PRETRAINED as TOKENIZER
+from cst.tokenizer.config import replacing
 from prior.config import PRETRAINED, PriorConfig
 from space.models import Models
 
@@ -139,7 +139,7 @@ def priors(tmp_path, monkeypatch) -> Path:
         for name in ("config.json", *PriorConfig.load(PRETRAINED / kind).files):
             (tmp_path / kind / name).symlink_to(PRETRAINED / kind / name)
     monkeypatch.setattr("space.models.PRETRAINED", tmp_path)
-    monkeypatch.setattr("prior.pipeline.PRETRAINED", tmp_path)
+    monkeypatch.setattr("prior.sampler.PRETRAINED", tmp_path)
     return tmp_path
 
 
@@ -175,16 +175,25 @@ def test_the_app_names_a_damaged_tokenizer_and_ends(how, run_python, tmp_path):
 # Folders that can't be written ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["cst.fit", "cst.train", "cst.evaluate", "prior.train", "prior sample"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cst.training.fit_codebooks",
+        "cst.training.train_rendernet",
+        "cst.evaluation.tokenizer_quality",
+        "prior.training.train",
+        "prior sample",
+    ],
+)
 def test_an_output_below_a_file_is_one_clear_line(command, run_python, artifact, photos, gpt_folder, tmp_path):
     (tmp_path / "file").write_text("no folder")
     module, *words = command.split()
     out = ["--out", tmp_path / "file" / "out"]
     flags = {
-        "cst.fit": ["--images", photos, "--smoke"],
-        "cst.train": ["--images", photos, "--codebooks", artifact, "--smoke", "--precision", "no"],
-        "cst.evaluate": ["--images", photos, "--tokenizer", artifact, "--all"],
-        "prior.train": ["--images", photos, "--tokenizer", artifact, "--smoke", "--precision", "no"],
+        "cst.training.fit_codebooks": ["--images", photos, "--smoke"],
+        "cst.training.train_rendernet": ["--images", photos, "--codebooks", artifact, "--smoke", "--precision", "no"],
+        "cst.evaluation.tokenizer_quality": ["--images", photos, "--tokenizer", artifact, "--all"],
+        "prior.training.train": ["--images", photos, "--tokenizer", artifact, "--smoke", "--precision", "no"],
         "prior sample": ["--prior", gpt_folder, "--tokenizer", artifact, "--count", "1"],
     }[command]
     done = run_python("-m", module, *words, *flags, *out)

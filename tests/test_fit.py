@@ -9,16 +9,16 @@ from conftest import FIT
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-import cst.fit
-from cst.config import FitConfig, TokenizerConfig
+import cst.training.fit_codebooks
 from cst.images import Photos, find_photos
+from cst.tokenizer.config import FitConfig, TokenizerConfig
 
 QUICK = ["--color", "8", "--shape", "12", "--texture", "16", "--passes", "2", "--patches-per-pass", "1024"]
 QUICK += ["--chunk", "512", "--patches-per-photo", "64"]
 
 
 def fit(photos, out, *more: str) -> dict[str, np.ndarray]:
-    cst.fit.main(["--images", str(photos), "--out", str(out), *QUICK, *more])
+    cst.training.fit_codebooks.main(["--images", str(photos), "--out", str(out), *QUICK, *more])
     return load_file(out / "codebooks.safetensors")
 
 
@@ -41,7 +41,7 @@ def test_a_seed_decides_the_codebooks(photos, tmp_path):
 @pytest.mark.parametrize("calls", [1, 2, 4, 6])
 def test_an_interrupted_fit_resumes_to_the_same_codebooks(calls, photos, tmp_path, monkeypatch):
     straight = fit(photos, tmp_path / "straight")
-    usage, seen = cst.fit.usage, []
+    usage, seen = cst.training.fit_codebooks.usage, []
 
     def interrupt(counts):  # called once a pass, before its state is saved
         seen.append(counts)
@@ -136,16 +136,18 @@ def test_the_validation_photos_are_never_fitted(photos, tmp_path, monkeypatch):
 def test_patches_come_from_anywhere_at_every_scale(photos):
     config = FitConfig(chunk=256, patches_per_photo=16)
     entries = Photos(find_photos([photos]))
-    first, second = (next(cst.fit.stream_patches(entries, config, np.random.default_rng(0))) for _ in range(2))
+    first, second = (
+        next(cst.training.fit_codebooks.stream_patches(entries, config, np.random.default_rng(0))) for _ in range(2)
+    )
     assert (first.shape, first.dtype) == ((256, 192), np.float32)
     assert 0 <= first.min() < first.max() <= 1
     assert np.array_equal(first, second)
-    other = next(cst.fit.stream_patches(entries, config, np.random.default_rng(1)))
+    other = next(cst.training.fit_codebooks.stream_patches(entries, config, np.random.default_rng(1)))
     assert not np.array_equal(first, other)
 
 
 def test_the_command_fits_prints_a_table_and_resumes(run_python, photos, tmp_path):
-    command = ["-m", "cst.fit", "--images", photos, "--out", tmp_path, *FIT]
+    command = ["-m", "cst", "fit", "--images", photos, "--out", tmp_path, *FIT]
     done = run_python(*command)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

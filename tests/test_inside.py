@@ -11,16 +11,19 @@ from conftest import make_photo
 from PIL import Image
 
 from cst import CST, metrics
-from cst.codebooks import Codebooks
-from cst.statistics import Statistics
+from cst.tokenizer.code_statistics import Statistics
+from cst.tokenizer.codebooks import Codebooks
 from prior.config import LEVEL_OF
-from prior.pipeline import Sampler
-from space import atlas, inside, patch, surprise
-from space.arrange import EMPTY, arranged, by_hue, by_likeness, oklab
-from space.difference import ramp
-from space.entries import contrast, tiles
-from space.look import Look, expect, statistics_of, take_apart
-from space.wish import ANY
+from prior.sampler import Sampler
+from space.generation.request import ANY
+from space.tabs.inside import bit_maps as surprise
+from space.tabs.inside import codebook_sheet as atlas
+from space.tabs.inside import patch_card as patch
+from space.tabs.inside import tab as inside
+from space.tabs.inside.analysis import Look, expect, statistics_of, take_apart
+from space.tabs.inside.codebook_layout import EMPTY, arranged, by_hue, by_likeness, oklab
+from space.tabs.inside.codebook_tiles import contrast, tiles
+from space.tabs.reconstruct.difference_map import ramp
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from PIL import Image
 
 from cst import CST
 from cst.metrics import usage
-from space import atlas
-from space.look import expect, take_apart
 from space.models import Models
-from space.stages import read_photo
+from space.tabs.inside import codebook_sheet as atlas
+from space.tabs.inside.analysis import expect, take_apart
+from space.tabs.reconstruct.reconstruction import read_photo
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "blossom.webp"

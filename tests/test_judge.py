@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from cst.images import Entry, find_photos, is_validation
-from cst.protocol import Level
-from prior import judge, judge_features, judge_scores
+from cst.tokenizer.protocol import Level
 from prior.__main__ import main
-from prior.judge import blind_sheet, draw
-from prior.judge_features import color_map, kid, kid_halves, kid_spread
-from prior.judge_scores import Judge, Row, choose, table
+from prior.evaluation import judge, judge_features, judge_scores
+from prior.evaluation.judge import blind_sheet, draw
+from prior.evaluation.judge_features import color_map, kid, kid_halves, kid_spread
+from prior.evaluation.judge_scores import Judge, Row, choose, table
 from prior.protocol import Settings, Step
 
 WIDTH = 8  # of made features

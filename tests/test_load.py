@@ -13,14 +13,14 @@ from gradio_client import Client
 from gradio_client.client import Job
 from gradio_client.utils import Status
 
-from cst.command import run
-from space.easel import Running
-from space.load import LoadConfig, listener, main
+from cst.flags import run
+from space.generation.panel import Running
+from space.generation.request import ANY
+from space.hosting.load_test import LoadConfig, listener, main
+from space.hosting.load_visitors import ACTS, Record, Request, Visitor
 from space.models import Models
-from space.picker import EXAMPLE_PHOTOS, EXAMPLES
-from space.sample import handler
-from space.visitors import ACTS, Record, Request, Visitor
-from space.wish import ANY
+from space.tabs.sample.tab import handler
+from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
 
 MANY = {"count": 8, "seed": 1}
 

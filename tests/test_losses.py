@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from cst.config import LossConfig
-from cst.losses import Discriminator, discriminator_loss, frequency, ms_ssim, painting_loss
+from cst.tokenizer.config import LossConfig
+from cst.training.losses import Discriminator, discriminator_loss, frequency, ms_ssim, painting_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NONE = LossConfig(l1=0, l2=0, ms_ssim=0, frequency=0, adversarial=0, overflow=0)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import app
-from space.memory import give_back_freed_memory
+from space.malloc_trim import give_back_freed_memory
 
 CODE = """
 import re, sys, threading, time
@@ -42,7 +42,7 @@ IS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 @pytest.mark.skipif(not IS_GLIBC, reason="another malloc than glibc's")
 def test_what_many_threads_have_freed_is_given_back(run_python):
     (by_itself,) = run_python("-c", CODE, "keep", 0.5).stdout.split()
-    assert float(by_itself) > 64, "malloc has become better at this: is space/memory.py still needed?"
+    assert float(by_itself) > 64, "malloc has become better at this: is space/malloc_trim.py still needed?"
     told, kept = run_python("-c", CODE, "give back", 20).stdout.split()
     assert told == "True"
     assert float(kept) < 16
@@ -60,7 +60,7 @@ def test_the_app_sees_to_it_before_it_loads_a_model(monkeypatch):
     def ask() -> bool:
         raise Asked
 
-    monkeypatch.setattr("space.memory.give_back_freed_memory", ask)
+    monkeypatch.setattr("space.malloc_trim.give_back_freed_memory", ask)
     monkeypatch.setattr("space.models.Models", lambda *given, **options: pytest.fail("a model came first"))
     with pytest.raises(Asked):
         app.main(["--selfcheck"])

@@ -46,7 +46,7 @@ def test_equal_pictures_are_alike_and_noise_makes_them_less_so():
 def test_ms_ssim_equals_the_training_loss(height, width, one_thread):
     import torch
 
-    from cst.losses import ms_ssim as loss
+    from cst.training.losses import ms_ssim as loss
 
     pairs = [make_pair(seed, height, width) for seed in range(2)]
     x, y = (torch.tensor(np.stack(side), dtype=torch.float32) for side in zip(*pairs, strict=True))

@@ -19,17 +19,17 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from cst import CST, Tokens
-from cst.coding import finish
-from cst.container import HEADER, START, checksum
+from cst.codec.container import HEADER, START, checksum
+from cst.codec.range_coder import finish
 from cst.images import load_image
 from cst.metrics import psnr
 from cst.pipeline import join, strips
-from cst.protocol import bits_per_patch
-from space.difference import FULL_SCALE, difference_map, ramp
+from cst.tokenizer.protocol import bits_per_patch
 from space.models import Models
-from space.numbers import Kept, Numbers, table
-from space.reconstruct import handler, lay_out, layout, opener
-from space.stages import Shown, open_cst, read_photo, reconstruct, repaint
+from space.tabs.reconstruct.difference_map import FULL_SCALE, difference_map, ramp
+from space.tabs.reconstruct.numbers import Kept, Numbers, table
+from space.tabs.reconstruct.reconstruction import Shown, open_cst, read_photo, reconstruct, repaint
+from space.tabs.reconstruct.tab import handler, lay_out, layout, opener
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"
@@ -428,7 +428,7 @@ def test_a_run_that_is_closed_halfway_leaves_no_file(kind: str, models: Models, 
     (tmp_path / "a.cst").write_bytes(cst.compress(cst.encode(load_image(PHOTO))))
     (tmp_path / "made").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "made"))
-    monkeypatch.setattr("space.reconstruct.PAUSE", -1)
+    monkeypatch.setattr("space.tabs.reconstruct.tab.PAUSE", -1)
     silent = lambda *sign: None  # noqa: E731
     run = {
         "photo": lambda: handler(models)(str(PHOTO), 256, "int8", None, silent),

@@ -4,11 +4,11 @@ import pytest
 from PIL import Image
 
 from cst import Tokens
-from cst.runtime import OnnxTokenizer
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.__main__ import main
 from prior.config import PriorConfig
-from prior.pipeline import Sampler
-from prior.runtime import OnnxPrior
+from prior.onnx_runtime import OnnxPrior
+from prior.sampler import Sampler
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 from conftest import CLASSES, make_photo
 from PIL import Image
 
-from cst.codebooks import Codebooks
-from cst.config import TokenizerConfig
 from cst.images import Photos, find_photos, middle, to_float
+from cst.tokenizer.codebooks import Codebooks
+from cst.tokenizer.config import TokenizerConfig
 from prior.config import PRESETS, PriorConfig
-from prior.dataset import LabeledCrops, class_names, encode_squares
+from prior.training.labeled_crops import LabeledCrops, class_names, encode_squares
 
 COLORS = {"blue": (0, 0, 255), "green": (0, 128, 0), "red": (255, 0, 0)}
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from cst.images import find_photos
-from cst.protocol import Level
-from cst.runtime import OnnxTokenizer
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.protocol import Level
 from prior.__main__ import main
 from prior.config import PriorConfig
-from prior.evaluate import bits_by_level, table, zero_order_bits
-from prior.nearest import Index
-from prior.runtime import OnnxPrior
-from prior.tokenset import TokenSet
+from prior.evaluation.likelihood import bits_by_level, table, zero_order_bits
+from prior.evaluation.nearest_photos import Index
+from prior.onnx_runtime import OnnxPrior
+from prior.training.token_cache import TokenSet
 
 LEVELS = (Level("color", 2), Level("shape", 4))
 
@@ -60,7 +60,7 @@ def config(gpt_folder):
 def test_a_kept_set_is_read_back_without_encoding(config, artifact, kinds_of_photo, tmp_path, monkeypatch):
     entries, codebooks = find_photos([kinds_of_photo]), OnnxTokenizer(artifact).codebooks
     made = TokenSet.of(entries, config, codebooks, cache=tmp_path)
-    monkeypatch.setattr("prior.tokenset.encode_squares", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr("prior.training.token_cache.encode_squares", lambda *_: pytest.fail("encoded again"))
     kept = TokenSet.of(entries, config, codebooks, cache=tmp_path)
     assert isinstance(kept.tokens, np.memmap)
     np.testing.assert_array_equal(kept.tokens, made.tokens)

@@ -7,16 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cst.protocol import Level
+from cst.tokenizer.protocol import Level
 from prior.color_maps import coarse_maps
 from prior.config import CELLS, PARTS, GPTConfig, PixelCNNConfig, PriorConfig, kind_of
-from prior.embedding import features
-from prior.gpt import GPT, Dropout, rotary_angles, rotate
-from prior.pixelcnn import PixelCNN
-from prior.sample import log_prob
-from prior.torch_color_maps import color_maps, near_codes
+from prior.models.codebook_init import features
+from prior.models.color_maps import color_maps, near_codes
+from prior.models.context_window import Window
+from prior.models.gpt import GPT, Dropout, rotary_angles, rotate
+from prior.models.pixelcnn import PixelCNN
+from prior.sampling import log_prob
 from prior.torch_runtime import WEIGHTS, TorchPrior, build, load_prior, save_prior
-from prior.window import Window
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIGS = {

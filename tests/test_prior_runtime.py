@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
-import prior.export
-import prior.train
-from cst.config import sha256
+import prior.training.export
+import prior.training.train
+from cst.tokenizer.config import sha256
 from prior.config import PriorConfig
-from prior.pipeline import DEFAULTS
+from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings
-from prior.runtime import OnnxPrior
+from prior.sampler import DEFAULTS
 from prior.torch_runtime import WEIGHTS, TorchPrior, save_prior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -143,7 +143,7 @@ def test_the_graphs_share_the_weights_and_say_nothing_of_where_they_were_made(pr
         assert not any(len(item.raw_data) > 10_000 for item in graph.initializer)
         assert any(item.data_location == onnx.TensorProto.EXTERNAL for item in graph.initializer)
         assert b"/torch/" not in path.read_bytes()
-        assert str(Path(prior.export.__file__).parent).encode() not in path.read_bytes()
+        assert str(Path(prior.training.export.__file__).parent).encode() not in path.read_bytes()
     assert set(PriorConfig.load(prior_folder).files) == {WEIGHTS, *(path.name for path in graphs)}
 
 
@@ -215,19 +215,19 @@ def test_a_missing_file_is_named(copy):
 def test_a_prior_that_is_not_exported_says_how_to(copy):
     net = TorchPrior.load(copy).net
     save_prior(net, PriorConfig.load(copy), copy)  # as training does, over an exported one
-    with pytest.raises(ValueError, match=rf"has no \w+.onnx; make it with python -m prior.export --prior {copy}"):
+    with pytest.raises(ValueError, match=rf"has no \w+.onnx; make it with python -m prior export --prior {copy}"):
         OnnxPrior(copy)
     (copy / WEIGHTS).unlink()
     with pytest.raises(ValueError, match=f"has no {WEIGHTS}"):
-        prior.export.main(["--prior", str(copy)])
+        prior.training.export.main(["--prior", str(copy)])
 
 
 def test_the_simple_pixelcnn_samples_on_torch_alone(artifact, kinds_of_photo, tmp_path):
     paths = ["--images", str(kinds_of_photo), "--tokenizer", str(artifact), "--out", str(tmp_path)]
     quick = ["--smoke", "--precision", "no", "--size", "16", "--steps", "1"]
-    prior.train.main([*paths, *quick, "--preset", "pixelcnn-simple"])
+    prior.training.train.main([*paths, *quick, "--preset", "pixelcnn-simple"])
     with pytest.raises(ValueError, match="only the gated PixelCNN has a step graph"):
-        prior.export.main(["--prior", str(tmp_path)])
+        prior.training.export.main(["--prior", str(tmp_path)])
     assert last_of(TorchPrior.load(tmp_path), [0]).shape == (1, 3, 2, 2)
 
 

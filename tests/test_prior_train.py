@@ -13,11 +13,11 @@ from interruption import interrupt_after, progress
 from PIL import Image
 from safetensors.torch import load_file
 
-import prior.train
-from cst.config import TokenizerConfig
+import prior.training.train
+from cst.tokenizer.config import TokenizerConfig
 from prior.config import PriorConfig, TrainConfig
 from prior.torch_runtime import WEIGHTS, TorchPrior
-from prior.train_pixelcnn import Trainer
+from prior.training.train_pixelcnn import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = [
@@ -43,7 +43,7 @@ def train(kinds_of_photo, artifact):
 
     def call(out: Path, *more: str, images: Path = kinds_of_photo, tokenizer: Path = artifact) -> dict:
         paths = ["--images", str(images), "--tokenizer", str(tokenizer), "--out", str(out)]
-        prior.train.main([*paths, *QUICK, *more])
+        prior.training.train.main([*paths, *QUICK, *more])
         return load_file(out / "state.safetensors")
 
     return call
@@ -72,9 +72,9 @@ def test_training_learns_and_leaves_an_artifact_a_sheet_and_a_curve(train, kinds
 
 
 def test_what_is_kept_reaches_the_bits_that_validation_reported(train, kinds_of_photo, artifact, tmp_path):
-    from cst.codebooks import Codebooks
     from cst.images import find_photos, split
-    from prior.dataset import encode_squares
+    from cst.tokenizer.codebooks import Codebooks
+    from prior.training.labeled_crops import encode_squares
 
     train(tmp_path)
     codebooks = Codebooks.of_artifact(artifact, TokenizerConfig.load(artifact))
@@ -88,12 +88,12 @@ def test_what_is_kept_reaches_the_bits_that_validation_reported(train, kinds_of_
 
 def test_the_smoke_preset_runs_as_a_command(run_python, kinds_of_photo, artifact, tmp_path):
     paths = ["--images", kinds_of_photo, "--tokenizer", artifact, "--out"]
-    done = run_python("-m", "prior.train", "--preset", "pixelcnn-tiny", "--smoke", "--size", 16, *paths, tmp_path)
+    done = run_python("-m", "prior", "train", "--preset", "pixelcnn-tiny", "--smoke", "--size", 16, *paths, tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"14 photos of 3 classes, 1 held out; 0\.\d+M parameters on cpu", done.stdout)
     assert re.search(r"step 20: \d+\.\d+ bits a patch held out \(training\): color \d", done.stdout + done.stderr)
     assert "step/s" in done.stderr or "s/step" in done.stderr  # progress
-    refused = run_python("-m", "prior.train", "--preset", "huge", *paths, tmp_path / "other")
+    refused = run_python("-m", "prior", "train", "--preset", "huge", *paths, tmp_path / "other")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert refused.stderr.startswith("error: no preset 'huge'; accepted: tiny, small")
     assert not (tmp_path / "other").exists()
@@ -157,7 +157,7 @@ def test_a_folder_of_another_prior_is_refused_and_left_as_it_was(train, photos, 
 def test_a_folder_of_another_tokenizers_prior_is_refused(train, artifact, tmp_path):
     from safetensors.numpy import save_file
 
-    from cst.codebooks import Codebooks
+    from cst.tokenizer.codebooks import Codebooks
 
     train(tmp_path / "prior")
     own = TokenizerConfig.load(artifact)
@@ -189,7 +189,7 @@ def test_two_processes_train_what_one_does(run_python, train, kinds_of_photo, ar
     # `accelerate launch` starts a second process on GPUs alone; on a CPU it takes torch's own launcher.
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m"]
     paths = ["--images", kinds_of_photo, "--tokenizer", artifact, "--out", tmp_path / "two"]
-    done = run_python(*launch, "prior.train", *paths, *QUICK, *even)
+    done = run_python(*launch, "prior.training.train", *paths, *QUICK, *even)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("processes 2, from step 0") == 1  # one of them speaks
     one, two = (progress(tmp_path / name)["history"] for name in ("one", "two"))

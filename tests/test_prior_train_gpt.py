@@ -12,13 +12,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import prior.train
+import prior.training.train
 from cst.images import Photos, find_photos
 from prior.config import GPT_PARTS, PARTS, GPTTrainConfig, PriorConfig
-from prior.gpt import TOLD
-from prior.pictures import PERMUTATIONS, ToldCrops
+from prior.models.gpt import TOLD
 from prior.torch_runtime import WEIGHTS, TorchPrior
-from prior.train_gpt import lr_multiplier
+from prior.training.told_crops import PERMUTATIONS, ToldCrops
+from prior.training.train_gpt import lr_multiplier
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = ["--smoke", "--precision", "no"]
@@ -31,7 +31,7 @@ def train(kinds_of_photo, artifact):
     def call(out: Path, *more: str, part: str = "color_half", images: Path = kinds_of_photo) -> dict:
         parts = [] if part == "all" else ["--part", part]
         paths = ["--images", str(images), "--tokenizer", str(artifact), "--out", str(out)]
-        prior.train.main([*paths, *QUICK, *parts, *more])
+        prior.training.train.main([*paths, *QUICK, *parts, *more])
         return load_file(out / f"state-{PARTS[0] if part == 'all' else part}.safetensors")
 
     return call
@@ -98,7 +98,17 @@ def test_the_rate_rises_stays_and_falls_to_zero():
 
 
 def test_two_processes_share_the_work(run_python, kinds_of_photo, artifact, tmp_path):
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m", "prior.train"]
+    launch = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        2,
+        "--master-port",
+        free_port(),
+        "-m",
+        "prior",
+        "train",
+    ]
     paths = ["--images", kinds_of_photo, "--tokenizer", artifact, "--out", tmp_path, "--part", "shape"]
     done = run_python(*launch, *paths, *QUICK)
     assert done.returncode == 0, done.stderr

@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from cst import CST, Tokens
-from cst.codecs import FORMATS, at_bytes, at_psnr
+from cst.image_formats import FORMATS, at_bytes, at_psnr
 from cst.metrics import l1, ms_ssim, psnr, ssim
-from cst.runtime import FILES, TARGETS, OnnxTokenizer
-from prior.pipeline import Sampler
+from cst.tokenizer.onnx_runtime import FILES, TARGETS, OnnxTokenizer
 from prior.protocol import LevelSettings, Settings
+from prior.sampler import Sampler
 
 QUIET = settings(
     derandomize=True, deadline=None, max_examples=60, database=None,

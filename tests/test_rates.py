@@ -2,13 +2,13 @@
 
 import pytest
 
-import cst.rates
+import cst.evaluation.rate_distortion
 from cst import CST
-from cst.command import run
+from cst.flags import run
 
 
 def table(capsys, *flags: object) -> dict[str, list[float]]:
-    cst.rates.main([str(flag) for flag in flags])
+    cst.evaluation.rate_distortion.main([str(flag) for flag in flags])
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     return {line[0]: [float(cell.replace(",", "").rstrip("%")) for cell in line[1:]] for line in lines[1:]}
 
@@ -27,5 +27,9 @@ def test_each_row_is_the_bytes_of_its_files(counted_artifact, photos, capsys):
 
 def test_without_held_out_photos_that_is_said(counted_artifact, photos, capsys):
     with pytest.raises(SystemExit, match="2"):
-        run(lambda: cst.rates.main(["--images", str(photos / "photo-00.png"), "--tokenizer", str(counted_artifact)]))
+        run(
+            lambda: cst.evaluation.rate_distortion.main(
+                ["--images", str(photos / "photo-00.png"), "--tokenizer", str(counted_artifact)]
+            )
+        )
     assert "give --all to measure on every photo" in capsys.readouterr().err

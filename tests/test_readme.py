@@ -13,8 +13,14 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 SERVERS = "app.py"  # started by tests/test_page.py
-RENEWAL = "space.renew"  # takes most of an hour: tests/test_renew.py tries it on short commands
-TRAINERS = ("cst.retrain", "cst.fit", "cst.train", "prior.train", "prior.train_critic")
+RENEWAL = "space.docs.update_docs"  # takes most of an hour: tests/test_renew.py tries it on short commands
+TRAINERS = (
+    "cst.training.retrain",
+    "cst.training.fit_codebooks",
+    "cst.training.train_rendernet",
+    "prior.training.train",
+    "prior.training.train_critic",
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +55,15 @@ def test_readme_commands_run_in_order(checkout: Path) -> None:
         quick = ["--repeats", "2"] if "benchmark" in arguments else []
         run([*arguments, *smoke, *quick], checkout)
         ran.append(arguments[1])
-    assert {"cst", "cst.evaluate", "cst.fit", "cst.train", "cst.export", "cst.retrain"} <= set(ran)
-    assert {"prior", "prior.train", "prior.export"} <= set(ran)
+    assert {
+        "cst",
+        "cst.evaluation.tokenizer_quality",
+        "cst.training.fit_codebooks",
+        "cst.training.train_rendernet",
+        "cst.training.export_rendernet",
+        "cst.training.retrain",
+    } <= set(ran)
+    assert {"prior", "prior.training.train", "prior.training.export"} <= set(ran)
     assert len(list((checkout / "samples").glob("sunflower-1-*.png"))) == 8
     assert (checkout / "out.png").exists() and (checkout / "reconstructed" / "coffee.png").exists()
 

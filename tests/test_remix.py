@@ -8,16 +8,26 @@ from conftest import make_photo
 from PIL import Image
 
 from cst import Tokens
-from cst.runtime import OnnxTokenizer
-from prior.pipeline import Sampler
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings
-from prior.runtime import OnnxPrior
-from space.drawing import draw
-from space.given import AREAS, Given, area, for_colors, for_textures, hatched, of_sketch, snap, with_hole
-from space.lean import keeping_lightness, oklab, toward
-from space.mix import mix_tokens
-from space.strokes import Cells, Painting, read_cells
-from space.wish import ANY, Wish
+from prior.sampler import Sampler
+from space.generation.color_bias import keeping_lightness, oklab, toward
+from space.generation.conditioning import (
+    AREAS,
+    Given,
+    area,
+    for_colors,
+    for_textures,
+    hatched,
+    of_sketch,
+    snap,
+    with_hole,
+)
+from space.generation.generate import draw
+from space.generation.request import ANY, Wish
+from space.tabs.remix.mix import mix_tokens
+from space.widgets.painting import Cells, Painting, read_cells
 
 GRID = (4, 4)  # of the tiny prior's sketches; its pictures have twice the patches each way
 

@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 
 from cst import CST, Tokens
 from cst.images import load_image
-from prior.pipeline import Sampler
-from space.given import area
-from space.sketch import SKETCHES
+from prior.sampler import Sampler
+from space.generation.conditioning import area
+from space.tabs.remix.sketch import SKETCHES
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "blossom.webp"

@@ -10,12 +10,12 @@ import torch
 from onnx import TensorProto
 from test_codebooks import make_codebooks, make_images, squared_errors
 
-from cst import protocol
-from cst.config import PRESETS, RenderNetConfig
 from cst.metrics import psnr
-from cst.rendernet import STREAM_LIMIT, RenderNet
-from cst.runtime import OnnxTokenizer
-from cst.torch_runtime import TorchEncoder, TorchTokenizer
+from cst.tokenizer import protocol
+from cst.tokenizer.config import PRESETS, RenderNetConfig
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.rendernet import STREAM_LIMIT, RenderNet
+from cst.tokenizer.torch_runtime import TorchEncoder, TorchTokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRIDS = [(1, 1, 1), (2, 3, 5), (3, 8, 1), (1, 11, 13)]

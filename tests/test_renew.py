@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from space import renew
+from space.docs import update_docs as renew
 
 DOCUMENTS = [renew.ROOT / name for name in renew.DOCUMENTS]
 BLOCKS = [pytest.param(block, id=block.command) for path in DOCUMENTS for block in renew.blocks(path)]
@@ -94,14 +94,14 @@ def test_photos_that_are_not_there_are_said_before_any_work(page: Path):
 
 
 def test_a_command_of_the_tokenizer_does_not_depend_on_the_priors():
-    assert re.fullmatch(r"tokenizer \w{8}", renew.weights("python -m cst.evaluate --images PHOTOS"))
+    assert re.fullmatch(r"tokenizer \w{8}", renew.weights("python -m cst evaluate --images PHOTOS"))
     found = renew.weights("python -m prior classes")
     assert re.fullmatch(r"tokenizer \w{8}, gpt \w{8}, pixelcnn \w{8}", found)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_what_the_documents_say_is_of_the_shipped_weights(block: renew.Block):
-    """If this fails: the weights were changed, so run python -m space.renew."""
+    """If this fails: the weights were changed, so run python -m space update-docs."""
     date, _, weights = block.stamp.partition(", ")
     assert datetime.date.fromisoformat(date) > datetime.date(2026, 11, 1)
     assert weights == renew.weights(block.command)

@@ -9,7 +9,7 @@ import pytest
 
 from cst import CST
 from cst.metrics import psnr
-from cst.runtime import OnnxTokenizer
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
 
 
 def make_tokens(seed: int, b: int = 2, h: int = 6, w: int = 9) -> np.ndarray:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cst.protocol import Level
+from cst.tokenizer.protocol import Level
 from prior.decode_state import order_by_map, order_by_patch
 from prior.protocol import LevelSettings, Settings, Step
-from prior.sample import filter_probabilities, log_prob, sample, sample_categorical, score_tokens
+from prior.sampling import filter_probabilities, log_prob, sample, sample_categorical, score_tokens
 
 SIZES = (5, 7, 11)
 GRID = (3, 4)

@@ -15,13 +15,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from cst import CST, Tokens
-from prior.pipeline import Sampler
 from prior.protocol import LevelSettings, Settings, Step
-from space.bits import SampleNumbers, fixed_bits, mean_bits, table
-from space.drawing import draw
+from prior.sampler import Sampler
+from space.generation.gallery import clear
+from space.generation.generate import draw
+from space.generation.numbers import SampleNumbers, fixed_bits, mean_bits, table
+from space.generation.request import ANY, Wish, flat, followed_by
 from space.models import Models, by_kind
-from space.tiles import clear
-from space.wish import ANY, Wish, flat, followed_by
 
 ROOT = Path(__file__).parents[1]
 OUTPUTS = ("live", "pictures", "sheet", "archive", "numbers", "table")

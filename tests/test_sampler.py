@@ -7,14 +7,14 @@ import pytest
 from conftest import CLASSES, make_photo
 from PIL import Image
 
-from cst.codebooks import Codebooks
 from cst.images import middle, to_float, to_image
-from cst.protocol import bits_per_patch
-from cst.runtime import OnnxTokenizer
-from cst.tokens import Tokens
-from prior.pipeline import DEFAULTS, MOST, Sampler
+from cst.tokenizer.codebooks import Codebooks
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.protocol import bits_per_patch
+from cst.tokenizer.tokens import Tokens
+from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings
-from prior.runtime import OnnxPrior
+from prior.sampler import DEFAULTS, MOST, Sampler
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cst.config import PRETRAINED
-from space import build as build_module
-from space.build import HARDWARE, MANIFEST, ROOT, build, card, check_out, main, read_pins
-from space.contents import Contents, expand, imports, named_beside
+from cst.tokenizer.config import PRETRAINED
+from space.hosting import build as build_module
+from space.hosting.build import HARDWARE, MANIFEST, ROOT, build, card, check_out, main, read_pins
+from space.hosting.import_closure import Contents, expand, imports, named_beside
 
 TRAINING = {"accelerate", "sklearn", "skimage", "matplotlib", "onnx", "onnxscript", "pytest", "scipy"}
 HUB_COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
@@ -43,9 +43,27 @@ def test_the_cpu_bundle_has_the_page_and_neither_training_nor_tests(bundles):
     found = names(bundles["cpu"])
     assert {"app.py", "README.md", "requirements.txt", ".gitattributes", "LICENSE", MANIFEST} <= found
     assert {"space/page.py", "space/page.css", "space/icon.svg", "space/examples/chelsea.jpg"} <= found
-    assert {"space/examples/CREDITS.md", "cst/pretrained/README.md", "space/selfcheck.py"} <= found
-    assert not {"space/build.py", "space/publish.py", "space/measure.py", "space/gpu.py", "space/README.md"} & found
-    assert not {"cst/train.py", "prior/train.py", "cst/fit.py", "cst/export.py", "cst/torch_runtime.py"} & found
+    assert {"space/examples/CREDITS.md", "cst/pretrained/README.md", "space/hosting/selfcheck.py"} <= found
+    assert (
+        not {
+            "space/hosting/build.py",
+            "space/hosting/publish.py",
+            "space/hosting/measure.py",
+            "space/gpu.py",
+            "space/README.md",
+        }
+        & found
+    )
+    assert (
+        not {
+            "cst/training/train_rendernet.py",
+            "prior/training/train.py",
+            "cst/training/fit_codebooks.py",
+            "cst/training/export_rendernet.py",
+            "cst/tokenizer/torch_runtime.py",
+        }
+        & found
+    )
     assert not [
         name for name in found if name.startswith(("tests", ".ci", ".git/", "space/pictures")) or "cache" in name
     ]
@@ -56,13 +74,13 @@ def test_the_zerogpu_bundle_has_the_torch_runtimes_too(bundles):
     more = names(bundles["zerogpu"]) - names(bundles["cpu"])
     assert {
         "space/gpu.py",
-        "cst/torch_runtime.py",
-        "cst/rendernet.py",
+        "cst/tokenizer/torch_runtime.py",
+        "cst/tokenizer/rendernet.py",
         "prior/torch_runtime.py",
-        "prior/gpt.py",
+        "prior/models/gpt.py",
     } <= more
     assert names(bundles["cpu"]) < names(bundles["zerogpu"])
-    assert not {"cst/train.py", "prior/train.py"} & more
+    assert not {"cst/training/train_rendernet.py", "prior/training/train.py"} & more
     assert not TRAINING & imported(bundles["zerogpu"], at_once=True)
 
 
@@ -187,7 +205,7 @@ def test_a_new_module_and_its_files_are_found_without_being_listed(project):
         "HERE = __file__\ndef load():\n    return open(__file__ and 'photos')\n"
     )
     (project / "app.py").write_text("from space import page, remix\n")
-    assert "space/remix.py" in contents(project, packages={"numpy"}, missing={"torch"})
+    assert "space/tabs/remix/tab.py" in contents(project, packages={"numpy"}, missing={"torch"})
     (project / "space" / "photos").mkdir()
     (project / "space" / "photos" / "cat.jpg").write_text("")
     (project / "space" / "remix.py").write_text("from pathlib import Path\nALL = Path(__file__).parent / 'photos'\n")

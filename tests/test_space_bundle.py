@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from space.measure import measure
+from space.hosting.measure import measure
 
 
 def test_the_bundle_installs_alone_starts_reconstructs_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -14,13 +14,13 @@ from conftest import make_photo
 from gradio.context import LocalContext
 
 import space.gpu
-from cst.runtime import OnnxTokenizer
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.protocol import LevelSettings, Settings
 from prior.torch_runtime import TorchPrior
-from space.drawing import draw
+from space.generation.generate import draw
+from space.generation.request import ANY, Wish
 from space.gpu import PAINT_SECONDS, SAMPLE_SECONDS, GpuPrior, GpuTokenizer, prepare
 from space.models import Models, check_torch, default_device
-from space.wish import ANY, Wish
 
 CPU = "cpu:0"  # torch's processor: for `Models`, "cpu" alone is onnxruntime
 SETTINGS = Settings((LevelSettings(),) * 3)

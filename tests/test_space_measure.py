@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from space.measure import MIB, Measured, install_into, peak_memory, serving
+from space.hosting.measure import MIB, Measured, install_into, peak_memory, serving
 
 
 def bundle(folder: Path, code: str) -> Path:

@@ -8,9 +8,9 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from space import publish as publish_module
-from space.build import BuiltFile
-from space.publish import main
+from space.hosting import publish as publish_module
+from space.hosting.build import BuiltFile
+from space.hosting.publish import main
 
 TOKEN = "hf_secretsecretsecretsecretsecretsecret"
 FILES = {"app.py": "print()", "README.md": "---\n---\n", ".gitattributes": "*.onnx filter=lfs\n"}

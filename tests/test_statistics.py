@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cst.statistics
-from cst.codebooks import Codebooks
-from cst.config import PRETRAINED, TokenizerConfig
+import cst.tokenizer.code_statistics
 from cst.images import Photos, find_photos, pad_to_multiple, split, to_float
-from cst.statistics import FILE, Statistics
+from cst.tokenizer.code_statistics import FILE, Statistics
+from cst.tokenizer.codebooks import Codebooks
+from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(codebooks_folder: Path, tmp_path: Path) -> Path:
 
 
 def count(folder: Path, photos: Path, *flags: str) -> Statistics:
-    cst.statistics.main(["--images", str(photos), "--tokenizer", str(folder), *flags])
+    cst.tokenizer.code_statistics.main(["--images", str(photos), "--tokenizer", str(folder), *flags])
     return Statistics.of_artifact(folder, TokenizerConfig.load(folder))
 
 
@@ -52,7 +52,7 @@ def test_shares_sum_to_one_and_what_never_occurred_is_rare_but_not_impossible():
 
 
 def test_a_tokenizer_without_statistics_says_how_to_count_them(codebooks_folder):
-    with pytest.raises(ValueError, match=r"has no statistics .* python -m cst.statistics"):
+    with pytest.raises(ValueError, match=r"has no statistics .* python -m cst count-codes"):
         Statistics.of_artifact(codebooks_folder, TokenizerConfig.load(codebooks_folder))
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from cst import CST
 from cst.images import to_float
-from space.residuals import GAIN, Residuals, take_apart
-from space.story import PAPERS, tell
+from space.tabs.how_it_works.residuals import GAIN, Residuals, take_apart
+from space.tabs.how_it_works.tab import PAPERS, tell
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ from interruption import interrupt_after, progress
 from PIL import Image
 from safetensors.torch import load_file
 
-import cst.export
-import cst.fit
-import cst.retrain
-import cst.train
-from cst import CST, checkpoint
-from cst.config import TokenizerConfig
-from cst.torch_runtime import TorchTokenizer
+import cst.training.export_rendernet
+import cst.training.fit_codebooks
+import cst.training.retrain
+import cst.training.train_rendernet
+from cst import CST
+from cst.tokenizer.config import TokenizerConfig
+from cst.tokenizer.torch_runtime import TorchTokenizer
+from cst.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = ["--smoke", "--precision", "no", "--steps", "8", "--warmup", "2", "--validate-every", "4", "--validate-on", "1"]
@@ -29,7 +30,7 @@ def train(photos, codebooks_folder):
 
     def call(out, *more: str, quick: list[str] = QUICK) -> dict[str, torch.Tensor]:
         paths = ["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(out)]
-        cst.train.main([*paths, *quick, *more])
+        cst.training.train_rendernet.main([*paths, *quick, *more])
         return load_file(out / "state.safetensors")
 
     return call
@@ -186,20 +187,20 @@ def test_a_setting_that_can_not_be_is_refused(flags, said, train, tmp_path):
 
 def test_training_continues_in_the_folder_of_its_codebooks(photos, tmp_path):
     paths = ["--images", str(photos), "--out", str(tmp_path)]
-    cst.fit.main([*paths, *FIT])
-    cst.train.main([*paths, "--codebooks", str(tmp_path), *QUICK])
+    cst.training.fit_codebooks.main([*paths, *FIT])
+    cst.training.train_rendernet.main([*paths, "--codebooks", str(tmp_path), *QUICK])
     assert TokenizerConfig.load(tmp_path).rendernet is not None
     assert TorchTokenizer(tmp_path).levels[2].size == 64
 
 
 def test_the_smoke_preset_runs_as_a_command(run_python, photos, codebooks_folder, tmp_path):
     paths = ["--codebooks", codebooks_folder, "--images", photos, "--out", tmp_path]
-    done = run_python("-m", "cst.train", "--smoke", *paths)
+    done = run_python("-m", "cst", "train", "--smoke", *paths)
     assert done.returncode == 0, done.stderr
     assert re.search(r"step 20: \d+\.\d+ dB, centroid \d+\.\d+", done.stdout + done.stderr)
     assert "step/s" in done.stderr or "s/step" in done.stderr  # progress
     assert TorchTokenizer(tmp_path).net.config.blocks == 2
-    refused = run_python("-m", "cst.train", "--smoke", *paths[:4], "--out", tmp_path / "other", "--preset", "huge")
+    refused = run_python("-m", "cst", "train", "--smoke", *paths[:4], "--out", tmp_path / "other", "--preset", "huge")
     assert (refused.returncode, refused.stderr) == (2, "error: no preset 'huge'; accepted: base, tiny\n")
 
 
@@ -208,7 +209,7 @@ def test_two_processes_train_one_network(losses, run_python, photos, codebooks_f
     # `accelerate launch` starts a second process on GPUs alone; on a CPU it takes torch's own launcher.
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m"]
     paths = ["--codebooks", codebooks_folder, "--images", photos, "--out", tmp_path]
-    done = run_python(*launch, "cst.train", *paths, *QUICK, *losses)
+    done = run_python(*launch, "cst.training.train_rendernet", *paths, *QUICK, *losses)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parameters on cpu") == 1  # one of them speaks
     assert progress(tmp_path)["step"] == 8
@@ -225,8 +226,8 @@ def test_retraining_interrupted_anywhere_ends_with_a_whole_artifact(photos, tmp_
     for module in (cst.train, cst.export):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module, "main", stop)
-            cst.retrain.main(words)
+            cst.training.retrain.main(words)
     for _ in range(2):  # and a finished one may be run again
-        cst.retrain.main(words)
+        cst.training.retrain.main(words)
         picture = CST.from_pretrained(tmp_path, target="cpu")
         assert picture.decode(picture.encode(photos / "photo-00.png")).size == (100, 84)

@@ -6,10 +6,10 @@ from test_codebooks import make_codebooks
 from test_runtime import make_tokens
 
 from cst import CST
-from cst.config import RenderNetConfig
-from cst.rendernet import RenderNet
-from cst.runtime import OnnxTokenizer
-from cst.windows import windows
+from cst.tokenizer.config import RenderNetConfig
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.rendernet import RenderNet
+from cst.tokenizer.tiling import windows
 
 GRIDS = [(1, 1), (5, 3), (64, 64), (97, 31), (1, 300), (300, 2), (256, 256), (750, 1000), (33, 41)]
 

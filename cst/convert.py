@@ -1,0 +1,160 @@
+"""Photos to tokens, to .cst files, and back: one file, or whole folders.
+
+python -m cst reconstruct photo.jpg out.png
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from cst import CST, Tokens
+from cst.codec import container
+from cst.codec.range_coder import STATIC
+from cst.images import SUFFIXES, load_image
+from cst.metrics import psnr
+from cst.tokenizer.config import replacing
+from cst.tokenizer.onnx_runtime import add_runtime_flags
+
+READS = {
+    "reconstruct": SUFFIXES, "encode": SUFFIXES, "decode": {".npz"}, "compress": SUFFIXES, "decompress": {".cst"},
+}  # fmt: skip
+WRITES = {"reconstruct": ".png", "encode": ".npz", "decode": ".png", "compress": ".cst", "decompress": ".png"}
+
+
+SOURCES = {  # of each verb: what it does, and to what
+    "reconstruct": ("photos to tokens and back to PNG", "photos"),
+    "encode": ("photos to tokens, one .npz file each", "photos"),
+    "decode": ("tokens to PNG pictures", ".npz files of tokens"),
+    "compress": ("photos to .cst files, entropy-coded tokens", "photos"),
+    "decompress": (".cst files to PNG pictures", ".cst files"),
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The first argument is the verb."""
+    convert(parse(arguments))
+
+
+def convert(flags: argparse.Namespace) -> None:
+    """Do one file, or many with a progress bar; unreadable ones among many are skipped."""
+    pairs = plan(flags.source, Path(flags.out), READS[flags.command], WRITES[flags.command])
+    options = ("target", "precision", "threads", "beam", "npu_config")
+    cst = CST.from_pretrained(flags.tokenizer, **{name: getattr(flags, name) for name in options})
+    if flags.command == "compress":
+        cst.code_model(STATIC)  # where it is not there, that is said once, not of every photo
+    actions = (reconstruct, encode, decode, compress, decompress)
+    action = {action.__name__: action for action in actions}[flags.command]
+    failed = 0
+    for source, out in tqdm(pairs, unit="file", disable=len(pairs) == 1):
+        try:
+            said = action(cst, source, out)
+        except ValueError as error:
+            if len(pairs) == 1:
+                raise
+            failed += 1
+            said = f"skipped: {error}"
+        tqdm.write(said)
+    if failed:
+        raise ValueError(f"{failed} of {len(pairs)} files could not be read; the others are in '{flags.out}'")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    verb, *rest = arguments
+    what, source = SOURCES[verb]
+    parser = argparse.ArgumentParser(prog=f"python -m cst {verb}", description=f"{what[0].upper()}{what[1:]}.")
+    parser.add_argument("source", nargs="+", help=f"{source}, or folders of them")
+    parser.add_argument("out", help="output file; a folder where there are several sources")
+    add_runtime_flags(parser)
+    parser.add_argument("--precision", default="int8", choices=("int8", "float"), help="default int8")
+    parser.add_argument("--beam", type=int, help="shapes tried per patch; 1 is greedy (default: the tokenizer's)")
+    parser.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")
+    return parser.parse_args(rest, argparse.Namespace(command=verb))
+
+
+def plan(sources: list[str], out: Path, suffixes: set[str], made: str) -> list[tuple[Path, Path]]:
+    """(source, output) files. Raises ValueError, before any work, for sources or outputs that can't be."""
+    folders = len(sources) > 1 or Path(sources[0]).is_dir()
+    files: list[tuple[Path, Path]] = []  # source, name below the output folder
+    for source in map(Path, sources):
+        if source.is_dir():
+            found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+            if not found:
+                raise ValueError(f"nothing to do in '{source}'; accepted: {' '.join(sorted(suffixes))} files")
+            files += [(path, path.relative_to(source)) for path in found]
+        elif source.is_file():
+            files.append((source, Path(source.name)))
+        else:
+            raise ValueError(f"no such file or folder: '{source}'")
+    if not folders:
+        if out.suffix.lower() != made or out.is_dir():
+            raise ValueError(f"'{out}' is not a name to write to; accepted: a path that ends in {made}")
+        pairs = [(files[0][0], out)]
+    else:
+        pairs = [(source, (out / name).with_suffix(made)) for source, name in files]
+        taken: dict[Path, Path] = {}
+        for source, target in pairs:
+            if target in taken:
+                raise ValueError(f"'{taken[target]}' and '{source}' would both be written to '{target}'; rename one")
+            taken[target] = source
+    for source, target in pairs:
+        if target.exists() and target.samefile(source):
+            raise ValueError(f"'{target}' would be written over itself; give another output path")
+    for folder in {target.parent for _, target in pairs}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"can't write to '{folder}' ({error.strerror}); give another output path") from None
+        if not os.access(folder, os.W_OK):
+            raise ValueError(f"can't write to '{folder}' (no permission); give another output path")
+    return pairs
+
+
+def reconstruct(cst: CST, source: Path, out: Path) -> str:
+    image = load_image(source)
+    tokens = cst.encode(image)
+    picture = cst.decode(tokens)
+    save_png(picture, out)
+    error = psnr(np.asarray(picture) / 255, np.asarray(image) / 255)
+    return f"{source} -> {out}: {image.width}x{image.height}, {tokens.codes.size} tokens, {error:.2f} dB"
+
+
+def encode(cst: CST, source: Path, out: Path) -> str:
+    tokens = cst.encode(source)
+    tokens.save(out)
+    return f"{source} -> {out}: {' x '.join(map(str, tokens.codes.shape))} tokens"
+
+
+def decode(cst: CST, source: Path, out: Path) -> str:
+    picture = cst.decode(Tokens.load(source))
+    save_png(picture, out)
+    return f"{source} -> {out}: {picture.width}x{picture.height}"
+
+
+def compress(cst: CST, source: Path, out: Path) -> str:
+    tokens = cst.encode(source)
+    size = container.save(out, tokens, cst.code_model(STATIC), tokenizer=cst.tokenizer.config)
+    fixed = tokens.packed_bytes(cst.tokenizer.levels)
+    return f"{source} -> {out}: {rate(size, tokens)}, {size / fixed:.1%} of the {fixed:,} bytes at a fixed length"
+
+
+def decompress(cst: CST, source: Path, out: Path) -> str:
+    tokens = container.load(source, cst.code_model, tokenizer=cst.tokenizer.config)
+    picture = cst.decode(tokens)
+    save_png(picture, out)
+    size = source.stat().st_size
+    return f"{source} -> {out}: {picture.width}x{picture.height} from {rate(size, tokens)}"
+
+
+def rate(size: int, tokens: Tokens) -> str:
+    """Bytes, and bits per pixel of the photo."""
+    return f"{size:,} bytes, {8 * size / (tokens.size[0] * tokens.size[1]):.3f} bits per pixel"
+
+
+def save_png(picture: Image.Image, out: Path) -> None:
+    with replacing(out) as part:
+        picture.save(part, "PNG")

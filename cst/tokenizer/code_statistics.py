@@ -1,0 +1,95 @@
+"""How often each code occurs in photos: what makes a code common or rare, and a file of codes small.
+
+python -m cst count-codes --images photos/ --tokenizer runs/tokenizer
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from cst.images import Photos, find_photos, pad_to_multiple, split
+from cst.tokenizer.codebooks import Codebooks
+from cst.tokenizer.config import TokenizerConfig, replacing
+from cst.tokenizer.protocol import Level
+
+FILE = "statistics.safetensors"
+SHORTEST = 256  # pixels: larger photos are shrunk, as in evaluation
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """For each level, coarse to fine, (V,) uint32: how often each code occurred in the photos that were counted."""
+
+    counts: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of_artifact(cls, folder: str | os.PathLike, config: TokenizerConfig) -> "Statistics":
+        """Those of a tokenizer's folder. Raises ValueError if it has none, or they are damaged or do not fit."""
+        if FILE not in config.files:
+            raise ValueError(
+                f"'{folder}' has no statistics of its codes; count them with "
+                f"python -m cst count-codes --images photos/ --tokenizer {folder}"
+            )
+        tensors = load_file(config.check_file(folder, FILE))
+        counts = tuple(tensors.get(name) for name in config.levels)
+        if any(
+            count is None or count.shape != (size,) for count, size in zip(counts, config.levels.values(), strict=True)
+        ):
+            raise ValueError(
+                f"'{folder}': {FILE} does not fit its codebooks; count again with python -m cst count-codes"
+            )
+        return cls(counts)
+
+    @classmethod
+    def count(cls, codebooks: Codebooks, photos: Photos, *, beam: int) -> "Statistics":
+        """Encode every readable photo and count its codes, with a progress bar."""
+        counts = tuple(np.zeros(level.size, np.uint32) for level in codebooks.levels)
+        for photo in tqdm(photos, total=len(photos), unit="photo"):
+            padded = pad_to_multiple(np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32) / 255, codebooks.patch)
+            tokens = codebooks.encode(padded[None], beam=beam)
+            for level, count in enumerate(counts):
+                count += np.bincount(tokens[0, level].ravel(), minlength=len(count)).astype(np.uint32)
+        return cls(counts)
+
+    def save(self, folder: str | os.PathLike, levels: tuple[Level, ...]) -> None:
+        """Write them beside the codebooks, whole or not at all."""
+        with replacing(Path(folder) / FILE) as part:
+            save_file({level.name: count for level, count in zip(levels, self.counts, strict=True)}, part)
+
+    def share(self, level: int, codes: np.ndarray) -> np.ndarray:
+        """The share of all patches that have each of these codes, in (0, 1]; what never occurred counts as once."""
+        count = self.counts[level]
+        return np.maximum(count[codes], 1) / max(1, count.sum())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m cst count-codes", description=__doc__.splitlines()[0])
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of the tokenizer, which gets the file")
+    parser.add_argument("--limit", type=int, default=2000, help="photos counted at most, a fair sample (default 2000)")
+    flags = parser.parse_args(arguments)
+    measure(flags.tokenizer, flags.images, limit=flags.limit)
+
+
+def measure(folder: Path, images: list[str], *, limit: int) -> None:
+    """Count the codes of training photos, and keep the counts in the tokenizer's folder."""
+    if limit < 1:
+        raise ValueError(f"a limit of {limit} photos; accepted: at least 1")
+    config = TokenizerConfig.load(folder)
+    codebooks = Codebooks.of_artifact(folder, config)
+    training, _ = split(find_photos(images))
+    order = np.random.default_rng(0).permutation(len(training))[:limit]
+    photos = Photos([training[index] for index in order], shortest=SHORTEST)
+    statistics = Statistics.count(codebooks, photos, beam=config.beam)
+    if not statistics.counts[0].any():
+        raise ValueError(f"none of {len(order)} photos can be read; give others with --images")
+    statistics.save(folder, codebooks.levels)
+    config.with_files(folder, FILE).save(folder)
+    for level, count in zip(codebooks.levels, statistics.counts, strict=True):
+        p = count[count > 0] / count.sum()
+        print(f"{level.name}: {-(p * np.log2(p)).sum():.2f} bits a code, {len(p)} of {level.size} codes seen")

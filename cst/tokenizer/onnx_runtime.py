@@ -1,0 +1,178 @@
+"""The tokenizer on onnxruntime and numpy: what the app, the command line and the Space run. Never imports torch."""
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from cst.tokenizer.codebooks import Codebooks, check_beam
+from cst.tokenizer.config import PRETRAINED, TokenizerConfig
+from cst.tokenizer.tiling import Box, windows
+
+FILES = {"int8": "rendernet.int8.onnx", "float": "rendernet.float.onnx"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "npu": "VitisAIExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+MOST_THREADS = 1024
+MOST = {"int8": 20_480, "float": 6_800}  # patches that are painted in one piece: under a second's work on two cores
+TARGETS = ("auto", "openvino", *PROVIDERS)
+Network = Callable[[np.ndarray], np.ndarray]  # tokens (B, L, h, w) int32 -> picture (B, 3, H, W) float32
+
+
+def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
+    """Which tokenizer a command runs, and where."""
+    parser.add_argument("--tokenizer", metavar="DIR", help="artifact folder or Hub repository (default: packaged)")
+    parser.add_argument("--target", default="auto", choices=TARGETS, help="where RenderNet runs (default auto)")
+    parser.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
+
+
+class OnnxTokenizer:
+    """An artifact on onnxruntime (or OpenVINO); the `Tokenizer` protocol.
+
+    target: where RenderNet runs, one of `TARGETS`. `auto` takes OpenVINO where it is installed, else a GPU, else the
+    CPU. A target that is not available falls back to the CPU; `running_on` says what is used, and why.
+    precision: "int8" or "float". threads: None leaves the choice to the library. npu_config: VitisAI's config file.
+    The codebook search always runs in numpy. Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike = PRETRAINED,
+        *,
+        target: str = "auto",
+        precision: str = "int8",
+        threads: int | None = None,
+        beam: int | None = None,
+        npu_config: str | os.PathLike | None = None,
+    ):
+        if target not in TARGETS:
+            raise ValueError(f"no target '{target}'; accepted: {', '.join(TARGETS)}")
+        if precision not in FILES:
+            raise ValueError(f"no precision '{precision}'; accepted: {', '.join(FILES)}")
+        if threads is not None and threads not in range(1, MOST_THREADS + 1):
+            raise ValueError(f"{threads} threads; accepted: at least 1, at most {MOST_THREADS}")
+        self.folder, self.precision, self.most = Path(folder), precision, MOST[precision]
+        self.config = TokenizerConfig.load(folder)
+        self.codebooks = Codebooks.of_artifact(folder, self.config)
+        self.levels, self.patch = self.codebooks.levels, self.config.patch
+        self.beam = self.config.beam if beam is None else beam
+        check_beam(self.beam)
+        if precision == "float":
+            self.config.check_file(folder, "rendernet.safetensors")  # holds the weights of the float graph
+        path = self.config.check_file(folder, FILES[precision])
+        self._network, self.running_on = open_network(path, target=target, threads=threads, npu_config=npu_config)
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """(B, 3, H, W) float32 in [0, 1], sides multiples of the patch -> (B, L, h, w) int32."""
+        return self.codebooks.encode(images, beam=self.beam)
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """(B, L, h, w) integers -> (B, 3, H, W) float32 in [0, 1]. Raises ValueError for codes out of range."""
+        self.codebooks.check_tokens(tokens)
+        b, _, h, w = tokens.shape
+        picture = np.empty((b, 3, h * self.patch, w * self.patch), np.float32)
+        for (rows, columns), piece in self.paint(tokens):
+            picture[:, :, rows, columns] = piece
+        return picture
+
+    def paint(self, tokens: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
+        """As `decode`, piece by piece: yields its place in pixels, and (B, 3, n, m) float32 in [0, 1] to stand there.
+
+        Pieces keep memory flat and let a caller stop. Nothing is lost by them: each is painted from all the patches
+        that its pixels depend on. A picture of at most `most` patches is one.
+        """
+        self.codebooks.check_tokens(tokens)
+        for window in windows(*tokens.shape[2:], most=self.most, margin=self.config.rendernet.margin):
+            painted = self._network(np.ascontiguousarray(tokens[:, :, *window.seen], np.int32))
+            kept = painted[:, :, *in_pixels(window.inner, self.patch)]
+            yield in_pixels(window.kept, self.patch), np.clip(kept, 0, 1)
+
+
+def in_pixels(box: Box, patch: int) -> Box:
+    """Rows and columns of patches -> of pixels."""
+    return tuple(slice(patch * side.start, patch * side.stop) for side in box)
+
+
+def open_network(
+    path: Path, *, target: str, threads: int | None = None, npu_config: str | os.PathLike | None = None
+) -> tuple[Network, str]:
+    """(RenderNet ready to run, what it runs on). Raises ValueError if the NPU is asked for without its config file."""
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    if target == "openvino" or (target == "auto" and has_openvino):
+        if has_openvino:
+            return _open_openvino(path, threads)
+        network, running_on = _open_onnxruntime(path, "cpu", threads, None)
+        return network, f"{running_on} (openvino is not installed: pip install openvino)"
+    if target == "npu" and npu_config is None:
+        raise ValueError("the npu target needs VitisAI's config file; give npu_config=vaip_config.json")
+    return _open_onnxruntime(path, target, threads, npu_config)
+
+
+def _open_openvino(path: Path, threads: int | None) -> tuple[Network, str]:
+    # Else its next line asks another package to report to its maker that it was loaded, and on which machine.
+    sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    core = openvino.Core()
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    idle: list[openvino.InferRequest] = []  # one serves one thread at a time, and keeps the memory of its last picture
+
+    def network(tokens: np.ndarray) -> np.ndarray:
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        try:
+            return request.infer({"tokens": tokens}, share_outputs=False)[compiled.output(0)]
+        finally:
+            idle.append(request)
+
+    return network, f"openvino {openvino.__version__.split('-')[0]} on {core.get_property('CPU', 'FULL_DEVICE_NAME')}"
+
+
+def _open_onnxruntime(
+    path: Path, target: str, threads: int | None, npu_config: str | os.PathLike | None
+) -> tuple[Network, str]:
+    onnxruntime = load_onnxruntime()
+    available = onnxruntime.get_available_providers()
+    if target == "auto":
+        target = next((name for name in ("cuda", "directml") if PROVIDERS[name] in available), "cpu")
+    note, provider = "", PROVIDERS[target]
+    if provider not in available:
+        note = f" ({target} is not offered by the installed onnxruntime: no {provider})"
+        provider = PROVIDERS["cpu"]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    settings = {"config_file": os.fspath(npu_config)} if provider == PROVIDERS["npu"] else {}
+    providers = list(dict.fromkeys([provider, PROVIDERS["cpu"]]))
+    session = onnxruntime.InferenceSession(
+        path, options, providers=providers, provider_options=[settings, {}][: len(providers)]
+    )
+    used = session.get_providers()[0]
+    if used != provider:
+        note = f" ({provider} could not start)"
+    return lambda tokens: session.run(None, {"tokens": tokens})[
+        0
+    ], f"onnxruntime {onnxruntime.__version__} {used}{note}"
+
+
+def load_onnxruntime() -> ModuleType:
+    """onnxruntime, told before it is loaded to report nothing to its maker: loaded without a word, it does."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime

@@ -1,0 +1,384 @@
+"""The GPT prior: causal transformers that write a pyramid of color maps, then shapes, then textures.
+
+Two kinds of network share one block. `Layout` writes the two coarsest color maps as one sequence with full attention.
+`Detail` writes one finer map (colors, shapes or textures) with attention to a local window, so that it fits any grid.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cst.tokenizer.protocol import Level
+from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, GPTConfig
+from prior.models.codebook_init import features
+from prior.models.context_window import Window
+
+TRAINING_SQUARE = 16  # patches; attention is computed in squares of this side in training
+TOLD = 12  # numbers that tell the networks how a training picture was augmented; all zero for none
+
+
+class Linear(nn.Linear):
+    """A matrix product without bias in the dtype of its input; the weights stay float32."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+def norm(x: Tensor) -> Tensor:
+    """RMS normalization of the last axis (Zhang and Sennrich, 2019), without a learned scale."""
+    return F.rms_norm(x, x.shape[-1:])
+
+
+def rotary_angles(rows: Tensor, columns: Tensor, head_dim: int, base: float = 100.0) -> Tensor:
+    """(T,) float coordinates -> (T, head_dim / 2) angles: half of the frequencies follow the row, half the column.
+
+    Rotary position embedding (Su et al., 2021), applied by axis.
+    """
+    frequencies = base ** -(torch.arange(head_dim // 4, device=rows.device) / (head_dim // 4))
+    return torch.cat([rows[:, None] * frequencies, columns[:, None] * frequencies], 1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (i, i + d / 2) of (..., d) by angles given as (..., d / 2) cos and sin."""
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+class Dropout(nn.Module):
+    """Dropout with a probability rounded to 1/256; its random numbers are bytes, which are cheap to draw on a CPU."""
+
+    def __init__(self, probability: float):
+        super().__init__()
+        self.dropped = round(probability * 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.dropped:
+            return x
+        words = torch.randint(-(2**63), 2**63 - 1, ((x.numel() + 7) // 8,), device=x.device)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * kept * (256 / (256 - self.dropped))
+
+
+class Block(nn.Module):
+    """A transformer block: attention with normalized queries and keys, then a gated feed-forward layer (SwiGLU)."""
+
+    def __init__(self, width: int, hidden: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, Dropout(dropout)
+        self.qkv, self.out = Linear(width, 3 * width), Linear(width, width)
+        self.gate_up, self.down = Linear(width, 2 * hidden), Linear(hidden, width)
+        self.mix = nn.Parameter(torch.tensor([1.0, 0.0]))  # of the stream and of the first layer's input
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.down.weight)
+
+    def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., T, D) -> queries, keys and values, each (..., heads, T, d)."""
+        qkv = self.qkv(norm(x)).unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-2, -3)
+        return rotate(norm(qkv[0]), cos, sin), rotate(norm(qkv[1]), cos, sin), qkv[2]
+
+    def merge(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what was attended to, (..., heads, T, d), to the stream, then the feed-forward layer: (..., T, D)."""
+        x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2)))
+        both = self.gate_up(norm(x))
+        hidden = both.shape[-1] // 2
+        return x + self.dropout(self.down(F.silu(both[..., :hidden]) * both[..., hidden:]))
+
+    def forward(self, x: Tensor, first: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """Attention over whole sequences: (B, T, D) -> (B, T, D). `mask`: (T, T), 0 where allowed, else -inf."""
+        x = self.blend(x, first)
+        q, k, v = self.project(x, cos, sin)
+        # Written out: on a CPU the fused kernel takes twice as long for sequences this short.
+        scores = q @ (k.transpose(-1, -2) * k.shape[-1] ** -0.5) + mask  # (B, heads, T, T)
+        return self.merge(x, scores.softmax(-1) @ v)
+
+    def step(
+        self, x: Tensor, first: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, absent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`forward` for one more token of n sequences: (n, D) -> the same, and its key and value (heads, n, d).
+
+        keys, values: (heads, n, P, d) of earlier tokens, of which those where `absent`, (n, 1, P), don't count.
+        """
+        x = self.blend(x, first)
+        q, k, v = self.project(x, cos, sin)  # (heads, n, d)
+        past = (q[:, :, None] @ keys.transpose(-1, -2)).masked_fill(absent, -torch.inf)  # (heads, n, 1, P)
+        own = (q * k).sum(-1, keepdim=True)[:, :, None]
+        weights = (torch.cat([past, own], -1) * k.shape[-1] ** -0.5).softmax(-1)
+        attended = (weights[..., :-1] @ values)[:, :, 0] + weights[:, :, 0, -1:] * v
+        return self.merge(x, attended), k, v
+
+    def blend(self, x: Tensor, first: Tensor) -> Tensor:
+        """The stream, with a learned share of the first block's input."""
+        return self.mix[0].to(x.dtype) * x + self.mix[1].to(x.dtype) * first
+
+
+class Stem(nn.Module):
+    """What is known around a token, as one vector.
+
+    The window of the token's own map reaches up and left (type A: van den Oord et al., 2016, section 3.1). The windows
+    of coarser maps, and of coarser levels on the same grid, lie all around.
+
+    contexts: for each of them (table, factor): the index of its embedding table in `sizes`, and how many times finer
+    the token's own grid is. sizes: codes of each table; the last table is that of the token's own level.
+    """
+
+    def __init__(self, config: GPTConfig, sizes: Sequence[int], contexts: Sequence[tuple[int, int]], classes: int):
+        super().__init__()
+        self.contexts = tuple(contexts)
+        self.window, self.context = Window(config.window, causal=True), Window(config.context, causal=False)
+        self.tables = nn.ModuleList(nn.Embedding(size + 1, config.embedding) for size in sizes)  # last: outside
+        self.own = Linear(len(self.window) * config.embedding, config.width)
+        self.around = nn.ModuleList(Linear(len(self.context) * config.embedding, config.width) for _ in contexts)
+        self.child = nn.Embedding(16, config.width)  # place within the 4x4 block of a map four times coarser
+        self.label = nn.Embedding(classes + 1, config.width)  # last: no class
+        self.told = Linear(TOLD, config.width)
+        self.dropout = Dropout(config.dropout)
+        for table in (self.child, self.label):
+            nn.init.normal_(table.weight, std=0.02)
+        nn.init.zeros_(self.told.weight)
+
+    def look(self, table: nn.Embedding, tokens: Tensor, window: Window, mix: Linear, dtype: torch.dtype) -> Tensor:
+        """(B, h, w) tokens -> (B, h, w, D): the embeddings in the window of each place, mixed."""
+        border = F.pad(tokens, [window.reach] * 4, value=table.num_embeddings - 1)
+        return mix(torch.cat(list(window.shifts(table(border).to(dtype))), -1))
+
+    def forward(
+        self, tokens: Tensor, around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """(B, h, w) tokens, a map for each context, (B,) classes, (B, TOLD) augmentations -> (B, h, w, D)."""
+        h, w = tokens.shape[1:]
+        x = self.look(self.tables[-1], tokens, self.window, self.own, dtype)
+        for (table, factor), mix, coarse in zip(self.contexts, self.around, around, strict=True):
+            seen = self.look(self.tables[table], coarse, self.context, mix, dtype)
+            x = x + seen.repeat_interleave(factor, 1).repeat_interleave(factor, 2) if factor > 1 else x + seen
+        child = child_index(torch.arange(h * w, device=tokens.device), w).view(h, w)
+        x = x + self.child(child).to(dtype)
+        condition = self.label(label).to(dtype) + self.told(told.to(dtype))
+        return self.dropout(x + condition[:, None, None])
+
+    def step(self, near: Sequence[Tensor], child: Tensor, label: Tensor) -> Tensor:
+        """`forward` at n places, unaugmented: (n, places) tokens of the own window and of each context -> (n, D)."""
+        x = self.own(self.tables[-1](near[0]).flatten(1))
+        for (table, _), mix, codes in zip(self.contexts, self.around, near[1:], strict=True):
+            x = x + mix(self.tables[table](codes).flatten(1))
+        return x + self.child(child) + self.label(label)
+
+
+class Layout(nn.Module):
+    """p(the two coarsest color maps | class): one sequence of tokens, each of which sees all before it.
+
+    Of a grid of 32x32 patches these are maps of 4x4 and 8x8, 80 tokens.
+    """
+
+    def __init__(self, config: GPTConfig, colors: int, grid: tuple[int, int], classes: int):
+        super().__init__()
+        self.stems = nn.ModuleList(Stem(config, [colors], [(0, 2)] * (name == LAYOUT[1]), classes) for name in LAYOUT)
+        sizes = [(grid[0] // CELLS[name], grid[1] // CELLS[name]) for name in LAYOUT]
+        self.coarsest, self.columns = sizes[0][0] * sizes[0][1], sizes[1][1]
+        self.place = nn.Parameter(torch.randn(sum(h * w for h, w in sizes), config.width) * 0.02)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(config.layout_layers)
+        )
+        self.head = Linear(config.width, colors)
+        scales = [CELLS[name] / CELLS[LAYOUT[1]] for name in LAYOUT]
+        places = [torch.cartesian_prod(torch.arange(h), torch.arange(w)).view(-1, 2) for h, w in sizes]
+        centers = torch.cat([(place + 0.5) * scale for place, scale in zip(places, scales, strict=True)])
+        angles = rotary_angles(centers[:, 0], centers[:, 1], config.width // config.heads)
+        self.register_buffer("angles", angles, persistent=False)
+
+    def forward(
+        self, maps: Sequence[Tensor], around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """The two color maps (B, h, w), the first again as the context of the second -> (B, T, V) logits."""
+        x = torch.cat(
+            [
+                stem(tokens, [around[0]] * bool(stem.contexts), label, told, dtype).flatten(1, 2)
+                for stem, tokens in zip(self.stems, maps, strict=True)
+            ],
+            1,
+        )
+        x = first = x + self.place.to(dtype)
+        cos, sin = self.angles.cos().to(dtype), self.angles.sin().to(dtype)
+        mask = torch.full((x.shape[1],) * 2, -torch.inf, dtype=dtype, device=x.device).triu(1)
+        for block in self.blocks:
+            x = block(x, first, cos, sin, mask)
+        return self.head(norm(x))
+
+    def step(
+        self,
+        near: Sequence[Tensor],
+        place: Tensor,
+        coordinates: Tensor,
+        label: Tensor,
+        past: Tensor,
+        absent: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` for one token; see `Detail.step`. place: (n,) positions in the sequence."""
+        later = (place - self.coarsest).clamp_min(0)
+        first = place.clamp_max(self.coarsest - 1)
+        coarse = self.stems[0].step(near[:1], child_index(first, self.columns // 2), label)
+        fine = self.stems[1].step(near, child_index(later, self.columns), label)
+        x = torch.where(place[:, None] < self.coarsest, coarse, fine) + self.place[place]
+        x, present = step_blocks(self.blocks, x, coordinates, past, absent, keys, values)
+        return self.head(norm(x)).log_softmax(-1), present
+
+
+class Detail(nn.Module):
+    """p(one map of a grid | coarser maps and levels, class): each token attends to the window before it."""
+
+    def __init__(
+        self, config: GPTConfig, layers: int, sizes: Sequence[int], contexts: Sequence[tuple[int, int]], classes: int
+    ):
+        super().__init__()
+        self.stem = Stem(config, sizes, contexts, classes)
+        self.reach, self.head_dim = config.window // 2, config.width // config.heads
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(layers)
+        )
+        self.head = Linear(config.width, sizes[-1])
+
+    def forward(
+        self, tokens: Tensor, around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """(B, h, w) tokens and a map for each context -> (B, h, w, D) features, of which `head` makes logits.
+
+        In training, for speed, the grid is cut into squares of 16x16 beyond which attention does not reach.
+        """
+        x = self.stem(tokens, around, label, told, dtype)
+        h, w = (min(TRAINING_SQUARE, side) if self.training else side for side in tokens.shape[1:])
+        x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h))  # (B, H, h, W, w, D)
+        squares = x.shape
+        x = first = x.transpose(2, 3).flatten(0, 2).flatten(1, 2)  # (B H W, h w, D)
+        places = torch.arange(h * w, device=x.device)
+        rows, columns = places // w, places % w
+        angles = rotary_angles(rows, columns, self.head_dim)
+        down, right = rows[:, None] - rows, columns[:, None] - columns
+        seen = (down * w + right >= 0) & (down <= self.reach) & (right.abs() <= self.reach)
+        mask = torch.zeros(seen.shape, dtype=dtype, device=x.device).masked_fill(~seen, -torch.inf)
+        cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+        for block in self.blocks:
+            x = block(x, first, cos, sin, mask)
+        x = x.unflatten(1, (h, w)).unflatten(0, (squares[0], squares[1], squares[3])).transpose(2, 3)
+        return norm(x.flatten(1, 2).flatten(2, 3))
+
+    def step(
+        self,
+        near: Sequence[Tensor],
+        place: Tensor,
+        coordinates: Tensor,
+        label: Tensor,
+        past: Tensor,
+        absent: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` at n places, unaugmented, from the keys and values of the tokens before each.
+
+        near: (n, places) int64 codes of the own window and of each context's. place: (n,) int64, in the 4x4 block.
+        coordinates: (n, 2) float32 row and column. label: (n,) int64. keys, values: for each layer (heads, M, d)
+        float32, of all tokens there may be. past: (n, P) int64, which of the M each token attends to, but those where
+        `absent`, (n, P) bool. Returns (n, V) log-probabilities, and (2, layers, heads, n, d), the new keys and values.
+        """
+        x = self.stem.step(near, place, label)
+        x, present = step_blocks(self.blocks, x, coordinates, past, absent, keys, values)
+        return self.head(norm(x)).log_softmax(-1), present
+
+
+def child_index(place: Tensor, columns: int) -> Tensor:
+    """Positions in raster order -> the place within the 4x4 block that each lies in, 0 to 15."""
+    return place // columns % 4 * 4 + place % columns % 4
+
+
+def step_blocks(
+    blocks: nn.ModuleList,
+    x: Tensor,
+    coordinates: Tensor,
+    past: Tensor,
+    absent: Tensor,
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """(n, D) -> (n, D) and the new keys and values; see `Detail.step`."""
+    angles = rotary_angles(coordinates[:, 0], coordinates[:, 1], keys[0].shape[-1])  # (n, d / 2)
+    cos, sin, first = angles.cos(), angles.sin(), x
+    new_keys, new_values = [], []
+    for block, key, value in zip(blocks, keys, values, strict=True):
+        # Not key[:, past]: exported, that transposes the whole cache.
+        near = [cache.index_select(1, past.flatten()).unflatten(1, past.shape) for cache in (key, value)]
+        x, new_key, new_value = block.step(x, first, cos, sin, *near, absent[:, None])
+        new_keys.append(new_key)
+        new_values.append(new_value)
+    return x, torch.stack([torch.stack(new_keys), torch.stack(new_values)])
+
+
+class GPT(nn.Module):
+    """p(tokens | class), coarse to fine: the color maps from coarse to the whole grid, then shapes, then textures.
+
+    The networks share no weights: each is as deep as it needs to be, and is trained and sampled without the others.
+    """
+
+    def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
+        super().__init__()
+        if any(side % CELLS[LAYOUT[0]] for side in grid):
+            raise ValueError(f"a grid of {grid[0]}x{grid[1]} patches; accepted: multiples of {CELLS[LAYOUT[0]]}")
+        self.config, self.levels, self.grid, self.classes = config, tuple(levels), tuple(grid), classes
+        self.register_buffer("colors", torch.zeros(levels[0].size, 3))  # the centroids, which define the color maps
+        self.parts = nn.ModuleDict({"layout": Layout(config, levels[0].size, grid, classes)})
+        for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
+            index = LEVEL_OF[name]
+            sizes = [level.size for level in levels[: index + 1]]
+            tables = [(LEVEL_OF[other], factor) for other, factor in contexts]
+            self.parts[name] = Detail(config, layers, sizes, tables, classes)
+
+    @torch.no_grad()
+    def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
+        """Codes whose centroids are alike get like embeddings and like rows of the head."""
+        self.colors.copy_(torch.from_numpy(codebooks[0]))
+        for name, part in self.parts.items():
+            stems = part.stems if name == "layout" else [part.stem]
+            for stem in stems:
+                for table, centroids in zip(stem.tables, codebooks, strict=False):
+                    table.weight[:-1] = features(centroids, table.embedding_dim)
+                    table.weight[-1] = 0
+            centroids = codebooks[LEVEL_OF.get(name, 0)]
+            part.head.weight.copy_(features(centroids, part.head.in_features) * 0.05)
+
+    def forward(
+        self,
+        name: str,
+        maps: dict[str, Tensor],
+        label: Tensor,
+        told: Tensor | None = None,
+        *,
+        around: dict[str, Tensor] | None = None,
+        places: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """The natural log of p of the tokens of one part, exact: (B, N) float32.
+
+        maps: (B, h, w) int64 each; see `color_maps`. label: (B,), a class, or the number of classes for none. told:
+        (B, TOLD). around: what the network sees as context, if not `maps`. places: (n,) which of the B * N tokens to
+        score, flattened; the result is then (n,).
+        """
+        part, around = self.parts[name], around or maps
+        told = torch.zeros(len(label), TOLD, device=label.device) if told is None else told
+        if name == "layout":
+            own = [maps[coarse] for coarse in LAYOUT]
+            logits = part(own, [around[LAYOUT[0]]], label, told, dtype).float()
+            wanted = torch.cat([each.flatten(1) for each in own], 1)
+        else:
+            x = part(maps[name], [around[other] for other, _ in CONTEXTS[name]], label, told, dtype).flatten(1, 2)
+            wanted = maps[name].flatten(1)
+            if places is not None:
+                x, wanted = x.flatten(0, 1)[places], wanted.flatten()[places]
+            logits = part.head(x).float()
+        scores = -F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
+        return scores.view(wanted.shape)

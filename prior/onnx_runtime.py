@@ -1,0 +1,180 @@
+"""The priors on onnxruntime and numpy: what the app and the command line sample with. Never imports torch."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from cst.tokenizer.onnx_runtime import load_onnxruntime
+from cst.tokenizer.protocol import Level
+from prior.color_maps import coarse_maps
+from prior.config import CELLS, COARSE, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
+from prior.decode_state import GPTState, Order, PixelCNNState, order_by_map, order_by_patch
+from prior.protocol import Settings, Step
+from prior.sampling import Maps, log_prob, sample
+
+Session = Any  # onnxruntime.InferenceSession
+
+
+CRITIC = "critic.onnx"
+
+
+def gpt_graph(part: str) -> str:
+    """File name of the graph that writes tokens of a part of the GPT."""
+    return f"{part}.onnx"
+
+
+def head_graph(level: str) -> str:
+    """File name of the graph of a level's head."""
+    return f"head-{level}.onnx"
+
+
+class MapOrder:
+    """What follows from a prior's configuration alone: its maps, and the order in which they are written.
+
+    colors: (V, 3) float32, the color centroids; of a GPT only.
+    """
+
+    def __init__(self, model: GPTConfig | PixelCNNConfig, grid: tuple[int, int], colors: np.ndarray | None):
+        self.model, self.colors = model, colors
+        self.is_gpt = isinstance(model, GPTConfig)
+        cell = CELLS[COARSE[-1]] if self.is_gpt else 1
+        self.sketch_grid = (grid[0] // cell, grid[1] // cell)
+        self.drafts = COARSE if self.is_gpt else ()
+        self.guided = LAYOUT if self.is_gpt else ("color",)
+
+    def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[Maps, Maps]:
+        """See `Writer.prepare`."""
+        names = ("color", "shape", "texture")
+        maps = dict(zip(names, np.where(mask, known, 0).astype(np.int32).swapaxes(0, 1), strict=True))
+        fixed = dict(zip(names, mask.copy().swapaxes(0, 1), strict=True))
+        if self.is_gpt:
+            coarse, coarse_fixed = coarse_maps(maps["color"], fixed["color"], self.colors, sketch)
+            return {**coarse, **maps}, {**coarse_fixed, **fixed}
+        if sketch is not None:
+            free = (sketch >= 0) & ~fixed["color"]
+            maps["color"] = np.where(free, sketch, maps["color"]).astype(np.int32)
+            fixed["color"] = fixed["color"] | free
+        return maps, fixed
+
+    def decoding_order(self, fixed: Maps) -> Order:
+        """See `Writer.decoding_order`."""
+        return order_by_map(fixed, self.model.window // 2) if self.is_gpt else order_by_patch(fixed)
+
+
+class OnnxPrior:
+    """A prior's folder on onnxruntime; the `Prior` and `Writer` protocols. Safe to call from several threads.
+
+    threads: None leaves the choice to the library. fingerprint: of the tokenizer it is to be paired with, checked.
+    Raises ValueError for a folder that is damaged, not exported, or paired with another tokenizer.
+    """
+
+    def __init__(self, folder: str | os.PathLike, *, threads: int | None = None, fingerprint: str | None = None):
+        if threads is not None and threads < 1:
+            raise ValueError(f"{threads} threads; accepted: at least 1")
+        self.folder, self.config = Path(folder), PriorConfig.load(folder)
+        if fingerprint is not None:
+            self.config.check_tokenizer(fingerprint)
+        self.levels: tuple[Level, ...] = self.config.vocabulary
+        self.grid, self.classes = self.config.grid, self.config.classes
+        weights = self.config.check_file(folder, "model.safetensors")  # holds the weights of the graphs
+        model, colors = self.config.model, None
+        names = [level.name for level in self.levels]
+        self._critic: Session | None = None
+        if isinstance(model, GPTConfig):
+            with safe_open(weights, framework="numpy") as file:
+                colors = file.get_tensor("colors").astype(np.float32)
+            self.sessions = [self._open(gpt_graph(part), threads) for part in PARTS]
+            if CRITIC in self.config.files:
+                self._critic = self._open(CRITIC, threads)
+        elif not model.gated:
+            raise ValueError(f"'{folder}' is a simple PixelCNN, which samples on torch alone; take a gated one here")
+        else:
+            self.sessions = [self._open(name, threads) for name in ("rows.onnx", "place.onnx", *map(head_graph, names))]
+        order = MapOrder(model, self.grid, colors)
+        self.prepare, self.decoding_order = order.prepare, order.decoding_order
+        self.sketch_grid, self.drafts, self.guided, self.colors = order.sketch_grid, order.drafts, order.guided, colors
+
+    def _open(self, name: str, threads: int | None) -> Session:
+        if name not in self.config.files:
+            raise ValueError(
+                f"'{self.folder}' has no {name}; make it with python -m prior export --prior {self.folder}"
+            )
+        onnxruntime = load_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        path = self.config.check_file(self.folder, name)
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, token by token; see `Prior.log_prob`."""
+        return log_prob(self, tokens, label)
+
+    def sample(
+        self,
+        known: np.ndarray,
+        mask: np.ndarray,
+        label: np.ndarray,
+        settings: Settings,
+        seed: int,
+        *,
+        sketch: np.ndarray | None = None,
+        color_bias: np.ndarray | None = None,
+    ) -> Iterator[Step]:
+        """See `Prior.sample`."""
+        return sample(self, known, mask, label, settings, seed, sketch=sketch, color_bias=color_bias)
+
+    def new_state(self) -> GPTState | PixelCNNState:
+        """See `Writer.new_state`."""
+        model = self.config.model
+        if isinstance(model, GPTConfig):
+            return GPTState(model, [level.size for level in self.levels], step=self._step)
+        return PixelCNNState(look=RowByRow(*self.sessions[:2], model), head=self._head)
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether the best of several drafts can be chosen."""
+        return self._critic is not None
+
+    def critic(self, maps: Maps) -> np.ndarray | None:
+        """See `Writer.critic`."""
+        if self._critic is None:
+            return None
+        return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]]})[0]
+
+    def _step(self, part: str, near: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+        *single, keys, values = arrays
+        feeds = dict(zip(("place", "coordinates", "label", "past", "absent"), single, strict=True))
+        for name, many in (("near", near), ("keys", keys), ("values", values)):
+            feeds |= {f"{name}_{index}": array for index, array in enumerate(many)}
+        scores, present = self.sessions[PARTS.index(part)].run(None, feeds)
+        return scores, present
+
+    def _head(self, level: int, hidden: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        head = self.sessions[2 + level]
+        given = {"hidden": hidden, "codes": codes}
+        return head.run(None, {item.name: given[item.name] for item in head.get_inputs()})[0]
+
+
+class RowByRow:
+    """What the patches before one say, by the PixelCNN; what the rows above say is found once a row."""
+
+    def __init__(self, rows: Session, place: Session, config: PixelCNNConfig):
+        self._rows, self._place, self._names = rows, place, [f"downs_{i}" for i in range(config.blocks + 1)]
+        self._row, self._count, self._downs = -1, 0, {}
+
+    def __call__(self, tokens: np.ndarray, position: int, label: np.ndarray) -> np.ndarray:
+        """(B, L, h, w) int32, raster position, (B,) int64 -> (B, D) float32."""
+        row, column = divmod(position, tokens.shape[3])
+        tokens = tokens[:, :, : row + 1].astype(np.int64)
+        if row != self._row or len(tokens) > self._count:
+            found = self._rows.run(self._names, {"tokens": tokens, "label": label})
+            self._row, self._count, self._downs = row, len(tokens), dict(zip(self._names, found, strict=True))
+        downs = {name: down[: len(tokens)] for name, down in self._downs.items()}
+        place = {"row": np.array(row), "column": np.array(column), "label": label}
+        return self._place.run(None, {"tokens": tokens[:, :, row:], **place, **downs})[0]

@@ -1,0 +1,153 @@
+"""`Sampler`: new pictures of a named kind, for people who want pictures rather than tokens."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cst.images import middle, to_float, to_image
+from cst.tokenizer.codebooks import from_patches
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.protocol import bits_per_patch
+from cst.tokenizer.tokens import Tokens
+from prior.config import PRETRAINED
+from prior.onnx_runtime import OnnxPrior
+from prior.protocol import LevelSettings, Settings, Step
+
+# By kind of prior: found by looking at samples of the shipped weights.
+DETAIL = LevelSettings(0.95, top_p=0.98)
+DEFAULTS = {
+    "gpt": Settings((LevelSettings(), DETAIL, DETAIL), guidance=2.0, candidates=8),
+    "pixelcnn": Settings((LevelSettings(0.95, top_p=0.97), DETAIL, DETAIL), guidance=2.5),
+}
+MOST = 16  # pictures at once
+
+
+class Sampler:
+    """Draws new pictures with a prior, and paints them with its tokenizer."""
+
+    def __init__(self, tokenizer: OnnxTokenizer, prior: OnnxPrior):
+        """Raises ValueError if the prior writes the tokens of another tokenizer."""
+        prior.config.check_tokenizer(tokenizer.config.fingerprint)
+        self.tokenizer, self.prior = tokenizer, prior
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        kind: str = "gpt",
+        *,
+        folder: str | os.PathLike | None = None,
+        tokenizer: OnnxTokenizer | None = None,
+        threads: int | None = None,
+    ) -> "Sampler":
+        """The packaged prior of a kind, "gpt" or "pixelcnn"; or that of a folder. Raises ValueError for another."""
+        if folder is None and kind not in DEFAULTS:
+            raise ValueError(f"no model '{kind}'; accepted: {', '.join(DEFAULTS)}")
+        tokenizer = tokenizer or OnnxTokenizer(threads=threads)
+        return cls(tokenizer, OnnxPrior(Path(folder) if folder else PRETRAINED / kind, threads=threads))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the kinds of picture it knows."""
+        return self.prior.classes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of its pictures, pixels."""
+        h, w = self.prior.grid
+        return w * self.tokenizer.patch, h * self.tokenizer.patch
+
+    @property
+    def defaults(self) -> Settings:
+        """Settings that look good."""
+        return DEFAULTS[self.prior.config.kind]
+
+    def label(self, name: str | None) -> int:
+        """The index of a class by its name, in any case and with _ for spaces; None for no class.
+
+        Raises ValueError with the nearest names.
+        """
+        if name is None:
+            return len(self.classes)
+        if name in self.classes:
+            return self.classes.index(name)
+        wanted, *folded = (" ".join(each.replace("_", " ").split()).casefold() for each in (name, *self.classes))
+        if wanted in folded:
+            return folded.index(wanted)
+        near = difflib.get_close_matches(wanted, folded, n=3, cutoff=0.5)
+        near += [known for known in folded if wanted and wanted in known and known not in near][:3]
+        meant = ", ".join(self.classes[folded.index(known)] for known in near)
+        some = f"accepted: {', '.join(self.classes[:5])}" + (" and others" if len(self.classes) > 5 else "")
+        raise ValueError(f"no class '{name}'; {f'did you mean {meant}?' if near else some}")
+
+    def sample(
+        self,
+        name: str | None = None,
+        *,
+        count: int = 4,
+        seed: int = 0,
+        settings: Settings | None = None,
+        known: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        sketch: np.ndarray | None = None,
+        color_bias: np.ndarray | None = None,
+    ) -> Iterator[Step]:
+        """Draw `count` pictures of a class (None: of no class in particular); yields after every few tokens.
+
+        known: (L, h, w) int tokens, which every picture keeps where `mask`, (L, h, w) bool, is True; both or neither.
+        sketch, color_bias: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises
+        ValueError for an unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
+        """
+        if count not in range(1, MOST + 1):
+            raise ValueError(f"{count} pictures; accepted: 1 to {MOST} at once")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"the seed {seed}; accepted: a whole number from 0")
+        if (known is None) != (mask is None):
+            raise ValueError("known tokens without their mask, or the other way round; accepted: both or neither")
+        label = np.full(count, self.label(name))
+        if known is None or mask is None:
+            known = np.zeros((len(self.prior.levels), *self.prior.grid), np.int32)
+            mask = np.zeros(known.shape, bool)
+        known, mask = (np.repeat(array[None], count, 0) for array in (known, mask))
+        return self.prior.sample(
+            known, mask, label, settings or self.defaults, seed, sketch=sketch, color_bias=color_bias
+        )
+
+    def encode(self, photo: Image.Image) -> np.ndarray:
+        """The middle square of a photo as this prior sees it -> (L, h, w) int32 tokens."""
+        square = to_float(middle(photo, self.size[0]))
+        return self.tokenizer.codebooks.encode(square[None], beam=self.prior.config.beam)[0]
+
+    def preview(self, step: Step, *, blank: float = 0.5) -> list[Image.Image]:
+        """What there is so far, without any network: color, then shape, then texture; `blank` gray where nothing is."""
+        books = self.tokenizer.codebooks
+        dims = books.shape.shape[1]
+        known = step.known[..., None]
+        color = np.repeat(books.color[step.colors], dims // 3, axis=-1)  # (B, h, w, 192)
+        patches = np.where(step.colors[..., None] >= 0, color, np.float32(blank))
+        patches += np.where(known[:, 1], books.shape[step.tokens[:, 1]], 0)
+        patches += np.where(known[:, 2], books.texture[step.tokens[:, 2]], 0)
+        return [to_image(picture) for picture in from_patches(patches, books.patch)]
+
+    def paint(self, step: Step) -> list[Image.Image]:
+        """The pictures by RenderNet, where all three levels are known; where not, as in `preview`."""
+        if not step.known.all(1).any():
+            return self.preview(step)
+        painted = self.tokenizer.decode(step.tokens)
+        if step.known.all():
+            return [to_image(picture) for picture in painted]
+        whole = step.known.all(1)[:, None].repeat(self.tokenizer.patch, 2).repeat(self.tokenizer.patch, 3)  # (B,1,H,W)
+        drafts = np.stack([to_float(picture) for picture in self.preview(step)])
+        return [to_image(picture) for picture in np.where(whole, painted, drafts)]
+
+    def tokens(self, step: Step) -> list[Tokens]:
+        """The pictures as tokens, ready to be saved."""
+        return [Tokens(codes, self.size, self.prior.config.fingerprint) for codes in step.tokens]
+
+    def fixed_bits(self) -> float:
+        """What a picture costs at a fixed length a code, in bits: 33 a patch."""
+        h, w = self.prior.grid
+        return bits_per_patch(self.prior.levels) * h * w

@@ -1,0 +1,185 @@
+"""Pictures of a served page: every tab after a visitor used it, on a laptop and on a phone, light and dark.
+
+python -m space screenshots
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+from space.hosting.load_test import served
+from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
+
+FOLDER = Path("runs/screenshots")
+LOOKS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))  # width in pixels, theme
+HEIGHT = 844  # of the window
+PATIENCE = 180_000  # ms: other work may be running on the machine
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+# Pictures below the fold are loaded late, and full-page screenshots don't wait for them.
+LOAD = """async () => {
+    scrollTo({top: 0, behavior: "instant"});
+    const seen = [...document.images].filter(image => image.checkVisibility());
+    for (const image of seen) image.loading = "eager";
+    await Promise.all(seen.map(image => image.decode().catch(() => {})));
+}"""
+
+README = Path(__file__).parents[1] / "pictures"
+CHOSEN = {"reconstruct-1280-light": 1064, "sketch-1280-dark": 1200}  # of the README -> pixels from the top
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m space screenshots", description="Take pictures of every tab of the page."
+    )
+    parser.add_argument("--url", help="of a page that is being served (default: one started for this)")
+    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder for the pictures (default {FOLDER})")
+    parser.add_argument("--readme", action="store_true", help="also renew the two that the README shows")
+    flags = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder, nullcontext(flags.url) if flags.url else served(Path(folder)) as url:
+        print(*shoot(url, flags.out), sep="\n")
+    if flags.readme:
+        print(*illustrate(flags.out, README), sep="\n")
+
+
+def shoot(url: str, folder: Path, looks: Sequence[tuple[int, str]] = LOOKS) -> list[Path]:
+    """Use every tab of the page at `url` in every look, and write `{tab}-{width}-{theme}.png` files to `folder`.
+
+    Takes about a minute a look on two cores. Raises Playwright's TimeoutError if a result doesn't come.
+    """
+    paths = []
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        for width, theme in looks:
+            page = browser.new_page(viewport={"width": width, "height": HEIGHT})
+            page.set_default_timeout(PATIENCE)
+            page.goto(f"{url}/?__theme={theme}")
+            paths += [save(page, folder, f"{name}-{width}-{theme}") for name in walk(page)]
+            page.close()
+        browser.close()
+    return paths
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Headless Chromium: the system's, or the one that Playwright has installed."""
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
+
+
+def save(page: Page, folder: Path, name: str) -> Path:
+    """Write the whole page, from the title to the footer, to a PNG file in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page.mouse.move(0, 0)
+    page.evaluate(LOAD)
+    path = folder / f"{name}.png"
+    page.screenshot(path=path, full_page=True, animations="disabled")
+    return path
+
+
+def illustrate(folder: Path, out: Path) -> list[Path]:
+    """The tops of two pictures that `shoot` wrote to `folder` -> WebP files in `out`, about 100 kB each."""
+    paths = []
+    for name, height in CHOSEN.items():
+        path = out / f"{name}.webp"
+        with Image.open(folder / f"{name}.png") as picture:
+            picture.convert("RGB").crop((0, 0, picture.width, height)).save(path, quality=85, method=6)
+        paths.append(path)
+    return paths
+
+
+# A visitor on every tab -----------------------------------------------------------------------------------------------
+
+
+def walk(page: Page) -> Iterator[str]:
+    """Use one tab of an open page after another; yields the name of each when its result is seen."""
+    for name, (tabs, use) in VIEWS.items():
+        for tab in tabs:
+            page.get_by_role("tab", name=tab, exact=True).click()
+        use(page)
+        yield name
+
+
+def reconstruct(page: Page) -> None:
+    bring(page, "photo", "coffee")
+    page.locator("#numbers table").wait_for()
+    page.locator("#comparison img").nth(1).wait_for()
+
+
+def sample(page: Page) -> None:
+    page.locator("#favorites").get_by_role("button").first.click()
+    wait_for_pictures(page)
+
+
+def sketch(page: Page) -> None:
+    page.get_by_role("button", name="sunflower").click()
+    wait_for_pictures(page, "sketch-")
+
+
+def complete(page: Page) -> None:
+    bring(page, "complete-photo", "blossom")
+    page.locator("#complete-canvas canvas").first.wait_for()
+    page.get_by_role("button", name="Complete the photo").click()
+    wait_for_pictures(page, "complete-")
+
+
+def recolor(page: Page) -> None:
+    bring(page, "recolor-photo", "blossom")
+    page.get_by_role("button", name="Draw new colors").click()
+    wait_for_pictures(page, "recolor-")
+
+
+def retexture(page: Page) -> None:
+    bring(page, "retexture-photo", "blossom")
+    page.get_by_role("button", name="Draw anew").click()
+    wait_for_pictures(page, "retexture-")
+
+
+def mix(page: Page) -> None:
+    mixed = page.locator("#mix-result .picture img").first
+    mixed.wait_for()
+    before = mixed.get_attribute("src")
+    page.locator("#mix-result").get_by_label("A", exact=True).last.check()
+    page.wait_for_function("before => document.querySelector('#mix-result .picture img').src !== before", arg=before)
+
+
+def look_inside(page: Page) -> None:
+    bring(page, "inside-photo", "blossom")
+    page.locator("#surprise-numbers table").wait_for()
+    page.locator("#expected .expected").wait_for()
+    page.locator(".usage", has_text="your photo").nth(2).wait_for()
+
+
+def how_it_works(page: Page) -> None:
+    page.locator("#story .papers").wait_for()
+
+
+def bring(page: Page, picker: str, name: str) -> None:
+    """Upload an example photo, and wait until it is there."""
+    page.set_input_files(f"#{picker} input[type=file]", EXAMPLES / EXAMPLE_PHOTOS[name])
+    page.locator(f"#{picker} img").wait_for()
+
+
+def wait_for_pictures(page: Page, prefix: str = "") -> None:
+    """Until new pictures are painted and counted."""
+    page.locator(f"#{prefix}drawn-numbers table").wait_for()
+    page.locator(f"#{prefix}live .tiles img").nth(3).wait_for()
+
+
+VIEWS: dict[str, tuple[tuple[str, ...], Callable[[Page], None]]] = {
+    "reconstruct": (("Reconstruct",), reconstruct),
+    "sample": (("Sample",), sample),
+    "sketch": (("Remix", "Sketch"), sketch),
+    "complete": (("Remix", "Complete"), complete),
+    "recolor": (("Remix", "Recolor"), recolor),
+    "retexture": (("Remix", "Retexture"), retexture),
+    "mix": (("Remix", "Mix"), mix),
+    "inside": (("Look inside",), look_inside),
+    "story": (("How it works",), how_it_works),
+}

@@ -1,0 +1,31 @@
+"""How codebook entries are drawn: colors as they are; shapes and textures around gray, with their contrast raised."""
+
+from functools import cache
+
+import numpy as np
+
+from cst.images import to_uint8
+from cst.tokenizer.codebooks import Codebooks, from_patches
+
+GRAY = 0.5
+STRENGTH = 0.45  # 0: all entries at full contrast; 1: each at its own. Faint ones are raised most, and stay fainter
+
+
+@cache
+def tiles(codebooks: Codebooks, level: int) -> np.ndarray:
+    """Every entry of a level as a picture of one patch: (V, patch, patch, 3) uint8."""
+    table, dims = codebooks.tables[level], codebooks.shape.shape[1]
+    pixels = np.repeat(table, dims // 3, axis=1) if level == 0 else table
+    patches = pixels * contrast(codebooks, level)[:, None] + (GRAY if level else 0)
+    return to_uint8(from_patches(patches[:, None, None], codebooks.patch))
+
+
+@cache
+def contrast(codebooks: Codebooks, level: int) -> np.ndarray:
+    """By how much `tiles` raises the contrast of each entry of a level: (V,) float32; 1 for colors."""
+    table = codebooks.tables[level]
+    if level == 0:
+        return np.ones(len(table), np.float32)
+    peak = np.maximum(np.abs(table).max(1), 1e-6)  # an entry may be zero everywhere
+    strong = np.quantile(peak, 0.99)
+    return (GRAY / peak * np.minimum(peak / strong, 1) ** STRENGTH).astype(np.float32)
