@@ -239,7 +239,7 @@ def test_encoding_a_large_picture_stays_under_500_mb(run_python, side, beam):
     code = f"""
 import re
 import numpy as np
-from cst.codebooks import Codebooks
+from cst.tokenizer.codebooks import Codebooks
 
 def mib(kind):  # of this process alone: getrusage would begin at what the parent had
     return int(re.search(kind + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024

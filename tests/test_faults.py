@@ -42,8 +42,8 @@ def lines(done) -> list[str]:
 def test_a_full_disk_keeps_the_old_picture_tokens_and_settings(run_python, tmp_path):
     code = f"""{FULL}
 from cst import Tokens
-from cst.__main__ import save_png
-from cst.config import write_json
+from cst.convert import save_png
+from cst.tokenizer.config import write_json
 folder = Path({str(tmp_path)!r})
 picture = Image.fromarray(noise.integers(256, size=(300, 300, 3)).astype(np.uint8))
 tokens = Tokens(noise.integers(8000, size=(3, 200, 200)), (1600, 1600), "0" * 16)
@@ -61,7 +61,7 @@ on_a_full_disk(lambda path: write_json(path, {{"words": "word " * 20_000}}), fol
 def test_a_full_disk_keeps_the_old_checkpoint(run_python, tmp_path):
     code = f"""{FULL}
 import torch
-from cst import checkpoint
+from cst.training import checkpoint
 save = lambda path: checkpoint.save(path, modules={{"net": torch.nn.Linear(300, 300)}}, optimizers={{}}, progress={{}})
 on_a_full_disk(save, Path({str(tmp_path)!r}) / "state.safetensors")
 """
@@ -73,7 +73,7 @@ def test_a_training_killed_while_saving_leaves_a_checkpoint_that_loads(run_pytho
 import os, signal, time
 import torch
 from pathlib import Path
-from cst import checkpoint
+from cst.training import checkpoint
 
 torch.set_num_threads(1)
 path, net = Path({str(tmp_path)!r}) / "state.safetensors", torch.nn.Linear(700, 700)
@@ -175,25 +175,16 @@ def test_the_app_names_a_damaged_tokenizer_and_ends(how, run_python, tmp_path):
 # Folders that can't be written ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "cst.training.fit_codebooks",
-        "cst.training.train_rendernet",
-        "cst.evaluation.tokenizer_quality",
-        "prior.training.train",
-        "prior sample",
-    ],
-)
+@pytest.mark.parametrize("command", ["cst fit", "cst train", "cst evaluate", "prior train", "prior sample"])
 def test_an_output_below_a_file_is_one_clear_line(command, run_python, artifact, photos, gpt_folder, tmp_path):
     (tmp_path / "file").write_text("no folder")
     module, *words = command.split()
     out = ["--out", tmp_path / "file" / "out"]
     flags = {
-        "cst.training.fit_codebooks": ["--images", photos, "--smoke"],
-        "cst.training.train_rendernet": ["--images", photos, "--codebooks", artifact, "--smoke", "--precision", "no"],
-        "cst.evaluation.tokenizer_quality": ["--images", photos, "--tokenizer", artifact, "--all"],
-        "prior.training.train": ["--images", photos, "--tokenizer", artifact, "--smoke", "--precision", "no"],
+        "cst fit": ["--images", photos, "--smoke"],
+        "cst train": ["--images", photos, "--codebooks", artifact, "--smoke", "--precision", "no"],
+        "cst evaluate": ["--images", photos, "--tokenizer", artifact, "--all"],
+        "prior train": ["--images", photos, "--tokenizer", artifact, "--smoke", "--precision", "no"],
         "prior sample": ["--prior", gpt_folder, "--tokenizer", artifact, "--count", "1"],
     }[command]
     done = run_python("-m", module, *words, *flags, *out)

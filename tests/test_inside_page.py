@@ -128,7 +128,7 @@ def test_the_api_names_and_describes_every_action(client: Client):
 def test_without_a_prior_the_tab_does_the_rest_and_says_why(artifact: Path):
     code = f"""
 import gradio as gr
-from space import inside
+from space.tabs.inside import tab as inside
 from space.models import Models
 models = Models({str(artifact)!r})
 with gr.Blocks() as page, gr.Tabs(), gr.Tab("Look inside"):

@@ -11,7 +11,7 @@ from space.malloc_trim import give_back_freed_memory
 CODE = """
 import re, sys, threading, time
 import numpy as np
-from space.memory import give_back_freed_memory
+from space.malloc_trim import give_back_freed_memory
 
 def resident():  # MiB
     return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024

@@ -36,7 +36,7 @@ def test_the_same_seed_writes_the_same_pictures_and_another_seed_others(paths, t
 
 
 def test_more_pictures_than_a_batch_holds_all_differ(gpt_folder, artifact, tmp_path, monkeypatch):
-    monkeypatch.setattr("prior.__main__.MOST", 2)
+    monkeypatch.setattr("prior.draw.MOST", 2)
     main(["sample", "--prior", str(gpt_folder), "--tokenizer", str(artifact), "--count", "5", "--out", str(tmp_path)])
     codes = {Tokens.load(path).codes.tobytes() for path in tmp_path.glob("*.npz")}
     assert len(codes) == 5
@@ -49,7 +49,7 @@ def test_settings_are_given_once_for_all_levels_or_once_each(paths, tmp_path):
 def test_sheet_puts_both_models_side_by_side(gpt_folder, pixelcnn_folder, artifact, tmp_path, monkeypatch):
     folders, tokenizer = {"gpt": gpt_folder, "pixelcnn": pixelcnn_folder}, OnnxTokenizer(artifact)
     packaged = lambda kind, **_: Sampler(tokenizer, OnnxPrior(folders[kind]))  # noqa: E731
-    monkeypatch.setattr("prior.__main__.Sampler.from_pretrained", packaged)
+    monkeypatch.setattr("prior.draw.Sampler.from_pretrained", packaged)
     main(["sheet", "--class", "daisy", "BLUE BELL", "--count", "2", "--out", str(tmp_path / "sheet.png")])
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.height == 2 * (64 + 6) + 24 and sheet.width > 4 * 64

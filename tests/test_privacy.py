@@ -188,7 +188,7 @@ def test_the_page_keeps_no_history_counts_no_visits_and_says_how_long_files_live
 def test_loading_the_models_leaves_no_trace_and_reports_to_no_one(run_python: Callable[..., Any], tmp_path: Path):
     code = """
 from cst import CST
-from prior.pipeline import Sampler
+from prior.sampler import Sampler
 sampler = Sampler.from_pretrained("gpt", tokenizer=CST.from_pretrained(target="cpu").tokenizer)
 print(next(sampler.sample()).done)
 """

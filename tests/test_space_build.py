@@ -92,7 +92,7 @@ sys.path.insert(0, str(here))
 import app
 from space.models import Models
 from space.page import build
-import space.selfcheck  # asked for with a flag
+import space.hosting.selfcheck  # asked for with a flag
 build(Models())
 files = [getattr(module, "__file__", None) or "" for module in sys.modules.values()]
 print(sum(file.startswith(str(here)) for file in files), "torch" in sys.modules)

@@ -86,8 +86,8 @@ print(sorted(name for name in {HEAVY} if name in sys.modules))
 def test_drawing_new_pictures_imports_no_training_library(run_python, artifact, prior_folder, tmp_path):
     code = f"""
 import sys
-from cst.runtime import OnnxTokenizer
-from prior.pipeline import Sampler
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from prior.sampler import Sampler
 sampler = Sampler.from_pretrained(folder={str(prior_folder)!r}, tokenizer=OnnxTokenizer({str(artifact)!r}))
 *_, last = sampler.sample("daisy", count=1)
 sampler.paint(last)[0].save({str(tmp_path / "out.png")!r})
