@@ -49,7 +49,7 @@ def test_an_interrupted_fit_resumes_to_the_same_codebooks(calls, photos, tmp_pat
             raise KeyboardInterrupt
         return usage(counts)
 
-    monkeypatch.setattr(cst.fit, "usage", interrupt)
+    monkeypatch.setattr(cst.training.fit_codebooks, "usage", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit(photos, tmp_path / "broken")
     monkeypatch.undo()
@@ -60,7 +60,7 @@ def test_an_interrupted_fit_resumes_to_the_same_codebooks(calls, photos, tmp_pat
 
 def test_a_finished_fit_run_again_does_no_new_work(photos, tmp_path, monkeypatch):
     first = fit(photos, tmp_path)
-    monkeypatch.setattr(cst.fit, "stream_patches", None)
+    monkeypatch.setattr(cst.training.fit_codebooks, "stream_patches", None)
     assert same(fit(photos, tmp_path), first)
 
 
@@ -126,7 +126,7 @@ def test_the_validation_photos_are_never_fitted(photos, tmp_path, monkeypatch):
             super().__init__(entries, **options)
             seen.append({entry.name for entry in entries})
 
-    monkeypatch.setattr(cst.fit, "Photos", Spy)
+    monkeypatch.setattr(cst.training.fit_codebooks, "Photos", Spy)
     fit(photos, tmp_path)
     training, validation = seen
     assert not training & validation

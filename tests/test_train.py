@@ -222,7 +222,9 @@ def test_retraining_interrupted_anywhere_ends_with_a_whole_artifact(photos, tmp_
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cst.train, "use_bf16", lambda precision, device: False)  # one precision a process
+    monkeypatch.setattr(
+        cst.training.train_rendernet, "use_bf16", lambda precision, device: False
+    )  # one precision a process
     for module in (cst.train, cst.export):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module, "main", stop)
