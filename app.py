@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         "npu_config": flags.npu_config, "device": flags.device or default_device(),
     }  # fmt: skip
     if flags.selfcheck:
-        from space.hosting.selfcheck import selfcheck
+        from space.selfcheck import selfcheck
 
         sys.exit(2 if selfcheck(flags.tokenizer, **options) else 0)
     models = Models(flags.tokenizer, **options)

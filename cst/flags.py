@@ -59,7 +59,13 @@ def dispatch(package: str, about: str, verbs: Mapping[str, Verb], arguments: Seq
         near = difflib.get_close_matches(name, verbs, n=1)
         meant = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(verbs)}"
         raise ValueError(f"no command '{name}'; {meant}")
-    module = importlib.import_module(verbs[name].module)
+    try:
+        module = importlib.import_module(verbs[name].module)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"python -m {package} {name} needs {error.name}, which is not installed; "
+            "pip install -r requirements-dev.txt"
+        ) from None
     module.main(arguments if verbs[name].shared else rest)
 
 

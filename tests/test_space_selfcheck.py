@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from space.hosting import selfcheck as module
-from space.hosting.selfcheck import check_packages, describe_processor, selfcheck
+from space import selfcheck as module
 from space.page import serve
+from space.selfcheck import check_packages, describe_processor, selfcheck
 
 ROOT = Path(__file__).parents[1]
 

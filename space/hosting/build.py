@@ -8,13 +8,15 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from space.hosting.import_closure import Contents
+from cst.tokenizer.config import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("cst", "prior", "space")
+LEFT_OUT = {"training", "evaluation", "hosting", "docs", "pictures", "__pycache__"}  # folders that no host needs
 MANIFEST = "bundle.json"  # lists what was written, so that building again deletes nothing else
 MADE_BY = "python -m space build"
 LARGE = 10 * 2**20  # bytes; above, the Hub keeps a file in its large file storage
@@ -56,20 +58,17 @@ def main(arguments: list[str] | None = None) -> None:
 def build(out: Path, hardware: str, *, root: Path = ROOT) -> list[BuiltFile]:
     """Write the bundle for "cpu" or "zerogpu" to `out`, whole or not at all -> its files, by name.
 
-    Raises ValueError for a folder that holds what this command did not write, for a damaged model, and where a module
-    needs a package that is not pinned.
+    Raises ValueError for a folder that holds what this command did not write, and for a damaged model.
     """
     out = out.resolve()
     check_out(out)
     pins = read_pins(root / "space" / HARDWARE[hardware].requirements)
-    everywhere = read_pins(root / "space" / HARDWARE["zerogpu"].requirements)
-    contents = Contents(root, packages=set(pins), missing=set(everywhere) - set(pins))
     texts = {
         "README.md": card((root / "space" / "README.md").read_text(), HARDWARE[hardware], pins["gradio"]),
         "requirements.txt": "".join(f"{name}=={version}\n" for name, version in pins.items()),
         ".gitattributes": "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in ATTRIBUTES),
     }
-    copies = {path.relative_to(root).as_posix(): path for path in [*contents.files, root / "LICENSE"]}
+    copies = {path.relative_to(root).as_posix(): path for path in contents(root)}
     names = sorted([*texts, *copies, MANIFEST])
     texts[MANIFEST] = json.dumps({"made_by": MADE_BY, "hardware": hardware, "files": names}, indent=2) + "\n"
 
@@ -84,6 +83,36 @@ def build(out: Path, hardware: str, *, root: Path = ROOT) -> list[BuiltFile]:
                 (part / name).write_text(texts[name])
         put_in_place(part, out, old=Path(scratch) / "old")
     return [BuiltFile(name, (out / name).stat().st_size) for name in names]
+
+
+def contents(root: Path) -> list[Path]:
+    """What a host needs of the repository: all of its packages but `LEFT_OUT`, the models, and app.py."""
+    folders = [folder for package in PACKAGES for folder in needed(root / package)]
+    files = [root / "app.py", root / "LICENSE", *(path for folder in folders for path in files_of(folder))]
+    return sorted(path for path in files if path != root / "space" / "README.md")  # which becomes the Space's card
+
+
+def needed(folder: Path) -> Iterator[Path]:
+    """A folder and those below it, but `LEFT_OUT` and hidden ones."""
+    yield folder
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and child.name not in LEFT_OUT and not child.name.startswith("."):
+            yield from needed(child)
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """The files right in a folder; of a model, its config, its model card and the files it names.
+
+    Raises ValueError if a model's file is missing or altered.
+    """
+    if not (folder / "config.json").is_file():
+        yield from (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        return
+    values = json.loads((folder / "config.json").read_text())
+    artifact = Artifact(format=values["format"], version=values["version"], files=values["files"])
+    yield folder / "config.json"
+    yield from (artifact.check_file(folder, name) for name in artifact.files)
+    yield from folder.glob("README.md")
 
 
 def put_in_place(part: Path, out: Path, *, old: Path) -> None:

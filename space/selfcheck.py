@@ -59,7 +59,7 @@ def selfcheck(
 
 def check_packages(say: Say) -> Iterator[str]:
     """Tell the versions of the packages that matter; yields what is missing or not as requirements.txt wants it."""
-    wanted = requirements(Path(__file__).resolve().parents[2])
+    wanted = requirements(Path(__file__).resolve().parents[1])
     for name in (*NEEDED, *OPTIONAL):
         try:
             found = version(name)
@@ -129,7 +129,7 @@ def check_files(folder: str | os.PathLike, config: Artifact, say: Say) -> Iterat
             sound += 1
         except ValueError as error:
             yield str(error)
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     shown = Path(folder).relative_to(root) if Path(folder).is_relative_to(root) else folder
     say(f"weights: {shown}: {sound} of {len(config.files)} files as they should be, tokenizer {config.fingerprint}")
 
