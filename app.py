@@ -26,8 +26,9 @@ def main(arguments: list[str] | None = None) -> None:
         check_port(flags.host, flags.port)
     if flags.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError('--mcp needs an extra of Gradio that is not installed: pip install "gradio[mcp]"')
+    from space.device import default_device
     from space.malloc_trim import give_back_freed_memory
-    from space.models import Models, by_kind, default_device
+    from space.models import Models, by_kind
 
     give_back_freed_memory()
     options = {

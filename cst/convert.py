@@ -13,11 +13,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from cst import CST, Tokens
+from cst.artifact import replacing
 from cst.codec import container
 from cst.codec.range_coder import STATIC
-from cst.images import SUFFIXES, load_image
+from cst.images import load_image
 from cst.metrics import psnr
-from cst.tokenizer.config import replacing
+from cst.photos import SUFFIXES
 from cst.tokenizer.onnx_runtime import add_runtime_flags
 
 READS = {

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from cst.artifact import find_artifact
 from cst.codec import container
 from cst.codec.range_coder import STATIC, CodeModel, StaticModel, Told
 from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_image
@@ -134,24 +134,3 @@ def strips(image: Image.Image, patch: int) -> Iterator[Image.Image]:
 def join(parts: Sequence[Tokens], size: tuple[int, int]) -> Tokens:
     """The tokens of a picture of `size` from those of its strips, top to bottom."""
     return Tokens(np.concatenate([part.codes for part in parts], axis=1), size, parts[0].fingerprint)
-
-
-def find_artifact(source: str | os.PathLike) -> Path:
-    """A folder, or the local copy of a Hub repository. Raises ValueError if it is neither."""
-    if Path(source).is_dir():
-        return Path(source)
-    name = os.fspath(source)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ValueError(
-            f"'{name}' is not a folder; give a folder that holds config.json, or a Hub repository owner/name"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "*.onnx"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"'{name}' is neither a folder here nor a Hub repository that can be read ({reason})"
-        ) from None

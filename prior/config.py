@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cst.tokenizer.config import Artifact, from_dict
+from cst.artifact import Artifact, from_dict
 from cst.tokenizer.protocol import Level
 
 FORMAT = "cst-prior"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from cst.artifact import replacing
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
-from cst.tokenizer.config import replacing
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.contact_sheet import contact_sheet
 from prior.protocol import LevelSettings, Settings

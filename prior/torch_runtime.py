@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cst.tokenizer.config import replacing
+from cst.artifact import replacing
 from cst.tokenizer.torch_runtime import load_weights
 from prior.config import CELLS, COARSE, LAYOUT, GPTConfig, PriorConfig
 from prior.decode_state import GPTState, PixelCNNState

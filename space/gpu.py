@@ -15,7 +15,7 @@ from prior.onnx_runtime import OnnxPrior
 from prior.protocol import Settings, Step
 from prior.sampling import check, check_sketch
 from prior.torch_runtime import TorchPrior
-from space.models import is_zero_gpu
+from space.device import is_zero_gpu
 
 # What ZeroGPU reserves of a visitor's daily minutes at most: a batch of pictures takes a few seconds of it.
 PAINT_SECONDS = 15

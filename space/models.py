@@ -1,21 +1,20 @@
 """The models behind the page, each loaded once, and the one queue they share."""
 
-import importlib.util
 import os
 import threading
 from collections.abc import Iterable, Mapping
 
 from cst import CST
-from cst.pipeline import find_artifact
+from cst.artifact import find_artifact
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.config import KINDS, PRETRAINED, PriorConfig
 from prior.sampler import Sampler
+from space.device import check_torch
 
 NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, as the page says them
 # Every event that runs a model takes these, so that two visitors never compete for the same processor.
 MODEL_QUEUE = {"concurrency_limit": 1, "concurrency_id": "model"}
-DEVICES = ("cpu", "cuda")
 
 
 class Models:
@@ -117,29 +116,6 @@ def by_kind(folders: Iterable[str | os.PathLike]) -> dict[str, str | os.PathLike
             raise ValueError(f"'{found[kind]}' and '{folder}' are both priors of kind {kind}; give one of each kind")
         found[kind] = folder
     return found
-
-
-def default_device() -> str:
-    """What the variable CST_DEVICE says, else "cuda" on a ZeroGPU Space, else "cpu". Raises ValueError for another."""
-    device = os.environ.get("CST_DEVICE") or ("cuda" if is_zero_gpu() else "cpu")
-    if device not in DEVICES:
-        raise ValueError(f"the variable CST_DEVICE is '{device}'; accepted: {', '.join(DEVICES)}")
-    return device
-
-
-def is_zero_gpu() -> bool:
-    """Whether this is a ZeroGPU Space: the Hub says so in a variable."""
-    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-
-
-def check_torch() -> None:
-    """Raise ValueError unless what a GPU needs is installed; the page itself needs neither."""
-    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"a GPU needs {' and '.join(missing)}, which the page alone does not: "
-            "pip install -r space/requirements-zerogpu.txt, or take --device cpu"
-        )
 
 
 def without_folder(error: Exception, kind: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cst.pipeline import find_artifact
+from cst.artifact import Artifact, find_artifact
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
-from cst.tokenizer.config import Artifact, TokenizerConfig
+from cst.tokenizer.config import TokenizerConfig
 from prior.config import PRETRAINED as PRIORS
 from prior.config import PriorConfig
 from space.models import Models

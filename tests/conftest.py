@@ -141,7 +141,7 @@ def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, art
 
     folder = tmp_path_factory.mktemp("counted") / "artifact"
     shutil.copytree(artifact, folder)
-    cst.tokenizer.code_statistics.main(["--images", str(photos), "--tokenizer", str(folder)])
+    cst.training.count_codes.main(["--images", str(photos), "--tokenizer", str(folder)])
     return folder
 
 

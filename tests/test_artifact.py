@@ -11,8 +11,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from cst import CST
+from cst.artifact import from_dict, replacing, sha256
 from cst.tokenizer.codebooks import Codebooks
-from cst.tokenizer.config import RenderNetConfig, TokenizerConfig, from_dict, replacing, sha256
+from cst.tokenizer.config import RenderNetConfig, TokenizerConfig
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.torch_runtime import TorchTokenizer
 

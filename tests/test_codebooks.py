@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from cst.tokenizer.codebooks import Codebooks, Nearest, from_patches, to_patches
+from cst.tokenizer.codebooks import Codebooks, from_patches, to_patches
+from cst.tokenizer.nearest import Nearest
 
 
 def make_codebooks(seed: int = 0, *, color: int = 16, shape: int = 32, texture: int = 64) -> Codebooks:

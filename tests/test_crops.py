@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cst.images import Photos, find_photos
+from cst.photos import Photos, find_photos
 from cst.training.random_crops import Crops
 
 

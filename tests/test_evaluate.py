@@ -8,8 +8,8 @@ from conftest import make_photo
 from PIL import Image
 
 import cst.evaluation.tokenizer_quality
-from cst.images import is_validation
 from cst.metrics import psnr
+from cst.photos import is_validation
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 
 STAGES = ["color", "+ shape", "+ texture", "rendered float", "rendered int8"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import free_port
 
+from cst.artifact import replacing
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
-from cst.tokenizer.config import replacing
 from prior.config import PRETRAINED, PriorConfig
 from space.models import Models
 

@@ -10,8 +10,9 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import cst.training.fit_codebooks
-from cst.images import Photos, find_photos
-from cst.tokenizer.config import FitConfig, TokenizerConfig
+from cst.photos import Photos, find_photos
+from cst.tokenizer.config import TokenizerConfig
+from cst.training.config import FitConfig
 
 QUICK = ["--color", "8", "--shape", "12", "--texture", "16", "--passes", "2", "--patches-per-pass", "1024"]
 QUICK += ["--chunk", "512", "--patches-per-photo", "64"]

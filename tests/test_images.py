@@ -18,20 +18,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from cst import CST
-from cst.images import (
-    Entry,
-    Photos,
-    find_photos,
-    fit_within,
-    is_validation,
-    load_image,
-    pad_to_multiple,
-    shorten,
-    split,
-    to_float,
-    to_image,
-    to_uint8,
-)
+from cst.images import fit_within, load_image, pad_to_multiple, shorten, to_float, to_image, to_uint8
+from cst.photos import Entry, Photos, find_photos, is_validation, split
 
 STORED = {  # EXIF orientation -> how an upright picture lies in the file
     1: None,

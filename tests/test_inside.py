@@ -15,6 +15,7 @@ from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.codebooks import Codebooks
 from prior.config import LEVEL_OF
 from prior.sampler import Sampler
+from space.color import ramp
 from space.generation.request import ANY
 from space.tabs.inside import bit_maps as surprise
 from space.tabs.inside import codebook_sheet as atlas
@@ -23,7 +24,6 @@ from space.tabs.inside import tab as inside
 from space.tabs.inside.analysis import Look, expect, statistics_of, take_apart
 from space.tabs.inside.codebook_layout import EMPTY, arranged, by_hue, by_likeness, oklab
 from space.tabs.inside.codebook_tiles import contrast, tiles
-from space.tabs.reconstruct.difference_map import ramp
 
 
 @pytest.fixture(scope="module")

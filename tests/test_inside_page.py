@@ -17,7 +17,7 @@ from cst.metrics import usage
 from space.models import Models
 from space.tabs.inside import codebook_sheet as atlas
 from space.tabs.inside.analysis import expect, take_apart
-from space.tabs.reconstruct.reconstruction import read_photo
+from space.uploads import read_photo
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "blossom.webp"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cst.images import Entry, find_photos, is_validation
+from cst.photos import Entry, find_photos, is_validation
 from cst.tokenizer.protocol import Level
 from prior.__main__ import main
 from prior.evaluation import judge, judge_features, judge_scores

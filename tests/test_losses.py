@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from cst.tokenizer.config import LossConfig
+from cst.training.config import LossConfig
 from cst.training.losses import Discriminator, discriminator_loss, frequency, ms_ssim, painting_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")

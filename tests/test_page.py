@@ -25,11 +25,13 @@ from cst.images import load_image
 from cst.metrics import psnr
 from cst.pipeline import join, strips
 from cst.tokenizer.protocol import bits_per_patch
+from space.color import ramp
 from space.models import Models
-from space.tabs.reconstruct.difference_map import FULL_SCALE, difference_map, ramp
+from space.tabs.reconstruct.difference_map import FULL_SCALE, difference_map
 from space.tabs.reconstruct.numbers import Kept, Numbers, table
-from space.tabs.reconstruct.reconstruction import Shown, open_cst, read_photo, reconstruct, repaint
+from space.tabs.reconstruct.reconstruction import Shown, open_cst, reconstruct, repaint
 from space.tabs.reconstruct.tab import handler, lay_out, layout, opener
+from space.uploads import read_photo
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"

@@ -8,7 +8,8 @@ import pytest
 from conftest import CLASSES, make_photo
 from PIL import Image
 
-from cst.images import Photos, find_photos, middle, to_float
+from cst.images import middle, to_float
+from cst.photos import Photos, find_photos
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import TokenizerConfig
 from prior.config import PRESETS, PriorConfig

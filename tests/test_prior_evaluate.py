@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cst.images import find_photos
+from cst.photos import find_photos
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.protocol import Level
 from prior.__main__ import main

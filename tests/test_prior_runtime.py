@@ -12,7 +12,7 @@ import pytest
 
 import prior.training.export
 import prior.training.train
-from cst.tokenizer.config import sha256
+from cst.artifact import sha256
 from prior.config import PriorConfig
 from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings

@@ -72,7 +72,7 @@ def test_training_learns_and_leaves_an_artifact_a_sheet_and_a_curve(train, kinds
 
 
 def test_what_is_kept_reaches_the_bits_that_validation_reported(train, kinds_of_photo, artifact, tmp_path):
-    from cst.images import find_photos, split
+    from cst.photos import find_photos, split
     from cst.tokenizer.codebooks import Codebooks
     from prior.training.labeled_crops import encode_squares
 

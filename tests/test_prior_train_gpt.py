@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import prior.training.train
-from cst.images import Photos, find_photos
+from cst.photos import Photos, find_photos
 from prior.config import GPT_PARTS, PARTS, GPTTrainConfig, PriorConfig
 from prior.models.gpt import TOLD
 from prior.torch_runtime import WEIGHTS, TorchPrior

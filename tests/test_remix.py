@@ -12,7 +12,8 @@ from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings
 from prior.sampler import Sampler
-from space.generation.color_bias import keeping_lightness, oklab, toward
+from space.color import oklab
+from space.generation.color_bias import keeping_lightness, toward
 from space.generation.conditioning import (
     AREAS,
     Given,

@@ -105,7 +105,8 @@ def test_8_bits_lose_little_of_what_the_network_adds(grid, artifact, tokenizer):
 
 
 def test_the_network_paints_better_than_the_centroid_picture(artifact, photos):
-    from cst.images import find_photos, load_image, pad_to_multiple, split, to_float
+    from cst.images import load_image, pad_to_multiple, to_float
+    from cst.photos import find_photos, split
 
     tokenizer = OnnxTokenizer(artifact, target="cpu")
     (held_out,) = split(find_photos([photos]))[1]

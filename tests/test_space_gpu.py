@@ -17,10 +17,11 @@ import space.gpu
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.protocol import LevelSettings, Settings
 from prior.torch_runtime import TorchPrior
+from space.device import check_torch, default_device
 from space.generation.generate import draw
 from space.generation.request import ANY, Wish
 from space.gpu import PAINT_SECONDS, SAMPLE_SECONDS, GpuPrior, GpuTokenizer, prepare
-from space.models import Models, check_torch, default_device
+from space.models import Models
 
 CPU = "cpu:0"  # torch's processor: for `Models`, "cpu" alone is onnxruntime
 SETTINGS = Settings((LevelSettings(),) * 3)

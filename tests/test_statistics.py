@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import cst.tokenizer.code_statistics
-from cst.images import Photos, find_photos, pad_to_multiple, split, to_float
+from cst.images import pad_to_multiple, to_float
+from cst.photos import Photos, find_photos, split
 from cst.tokenizer.code_statistics import FILE, Statistics
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
@@ -21,7 +22,7 @@ def folder(codebooks_folder: Path, tmp_path: Path) -> Path:
 
 
 def count(folder: Path, photos: Path, *flags: str) -> Statistics:
-    cst.tokenizer.code_statistics.main(["--images", str(photos), "--tokenizer", str(folder), *flags])
+    cst.training.count_codes.main(["--images", str(photos), "--tokenizer", str(folder), *flags])
     return Statistics.of_artifact(folder, TokenizerConfig.load(folder))
 
 

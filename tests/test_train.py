@@ -140,8 +140,9 @@ def test_batchnorm_keeps_its_averaged_statistics_toward_the_end(stop, train, tmp
 
 def test_what_is_measured_is_what_is_saved(artifact, photos):
     """The artifact, read back, reaches the PSNR that validation reported for it."""
-    from cst.images import find_photos, load_image, pad_to_multiple, split, to_float
+    from cst.images import load_image, pad_to_multiple, to_float
     from cst.metrics import psnr
+    from cst.photos import find_photos, split
 
     tokenizer, values = TorchTokenizer(artifact), []
     for entry in split(find_photos([photos]))[1]:

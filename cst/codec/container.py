@@ -27,9 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cst.artifact import replacing
 from cst.codec import range_coder as coding
 from cst.codec.range_coder import CodeModel, Told
-from cst.tokenizer.config import TokenizerConfig, replacing
+from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.tokens import Tokens
 
 MAGIC = b"\x89CST"

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from tqdm import tqdm
 
+from cst.artifact import find_artifact
 from cst.codec import container
 from cst.codec.range_coder import CodeModel, StaticModel
-from cst.pipeline import find_artifact
 from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 from cst.tokenizer.tokens import Tokens

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from cst.codec.range_coder import STATIC
 from cst.evaluation.tokenizer_quality import EXACT
 from cst.image_formats import FORMATS, at_psnr
-from cst.images import Photos, find_photos, is_validation, to_float
+from cst.images import to_float
 from cst.metrics import psnr
+from cst.photos import Photos, find_photos, is_validation
 from cst.pipeline import CST
 
 Row = tuple[float, float, float, float]  # bytes, bits per pixel, PSNR in dB, seconds to write

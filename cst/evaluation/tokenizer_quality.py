@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from cst.artifact import find_artifact, replacing, write_json
 from cst.image_formats import FORMATS, at_bytes
-from cst.images import Photos, find_photos, is_validation, pad_to_multiple, to_float, to_image
+from cst.images import pad_to_multiple, to_float, to_image
 from cst.metrics import l1, ms_ssim, psnr, ssim, usage
-from cst.pipeline import find_artifact
-from cst.tokenizer.config import PRETRAINED, replacing, write_json
+from cst.photos import Photos, find_photos, is_validation
+from cst.tokenizer.config import PRETRAINED
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.protocol import bits_per_patch
 

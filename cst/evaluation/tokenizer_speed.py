@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cst.pipeline import find_artifact
-from cst.tokenizer.codebooks import Codebooks, Nearest, to_patches
+from cst.artifact import find_artifact
+from cst.tokenizer.codebooks import Codebooks, to_patches
 from cst.tokenizer.config import PRETRAINED
+from cst.tokenizer.nearest import Nearest
 from cst.tokenizer.onnx_runtime import OnnxTokenizer, add_runtime_flags
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cst.tokenizer.config import replacing
+from cst.artifact import replacing
 from cst.tokenizer.protocol import Level, bits_per_patch
 
 KEYS = ("codes", "size", "fingerprint")

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cst.tokenizer.config import replacing
+from cst.artifact import replacing
 
 
 def save(

@@ -19,9 +19,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from cst.images import Photos, find_photos, pad_to_multiple, split, to_float
+from cst.artifact import replacing
+from cst.images import pad_to_multiple, to_float
 from cst.metrics import psnr
-from cst.tokenizer.config import TokenizerConfig, replacing
+from cst.photos import Photos, find_photos, split
+from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.rendernet import RenderNet
 from cst.tokenizer.torch_runtime import TorchTokenizer
 

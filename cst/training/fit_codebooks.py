@@ -14,11 +14,15 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from cst.artifact import replacing, write_json
 from cst.flags import add_dataclass_flags, dataclass_from_flags
-from cst.images import Photos, find_photos, pad_to_multiple, split, to_float
+from cst.images import pad_to_multiple, to_float
 from cst.metrics import psnr, usage
-from cst.tokenizer.codebooks import LEVEL_NAMES, Codebooks, Nearest, to_patches
-from cst.tokenizer.config import FIT_SMOKE, FitConfig, TokenizerConfig, replacing, write_json
+from cst.photos import Photos, find_photos, split
+from cst.tokenizer.codebooks import LEVEL_NAMES, Codebooks, to_patches
+from cst.tokenizer.config import TokenizerConfig
+from cst.tokenizer.nearest import Nearest
+from cst.training.config import FIT_SMOKE, FitConfig
 
 
 def stream_patches(photos: Photos, config: FitConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from cst.metrics import MS_SSIM_WEIGHTS
-from cst.tokenizer.config import LossConfig
+from cst.training.config import LossConfig
 
 
 class Discriminator(nn.Module):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from cst.images import Photos
+from cst.photos import Photos
 
 
 class Crops:

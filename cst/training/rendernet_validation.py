@@ -7,8 +7,9 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 
-from cst.images import Entry, Photos, pad_to_multiple, to_float, to_image
+from cst.images import pad_to_multiple, to_float, to_image
 from cst.metrics import psnr
+from cst.photos import Entry, Photos
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.rendernet import RenderNet
 from cst.tokenizer.torch_runtime import TorchEncoder

@@ -17,33 +17,19 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from cst.artifact import replacing, write_json
 from cst.flags import add_dataclass_flags, dataclass_from_flags
-from cst.images import Photos, find_photos, split
+from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
-from cst.tokenizer.config import PRESETS, TRAIN_SMOKE, LossConfig, TokenizerConfig, TrainConfig, replacing, write_json
+from cst.tokenizer.config import PRESETS, TokenizerConfig
 from cst.tokenizer.rendernet import RenderNet
 from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
+from cst.training.config import TRAIN_SMOKE, LossConfig, TrainConfig
 from cst.training.losses import Discriminator, discriminator_loss, painting_loss
+from cst.training.optimization import rate, update_ema, use_bf16
 from cst.training.random_crops import Crops
 from cst.training.rendernet_validation import Validation
-
-
-def rate(step: int, config: TrainConfig) -> float:
-    """Factor of the learning rate: linear warm-up, then a cosine down to `final_rate`."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-    return config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@torch.no_grad()
-def update_ema(ema: torch.nn.Module, net: torch.nn.Module, step: int, decay: float) -> None:
-    """Move the averaged weights, and BatchNorm's running statistics with them, toward the current ones."""
-    decay = min(decay, (1 + step) / (10 + step))
-    averaged, current = list(ema.state_dict().values()), list(net.state_dict().values())
-    floats = [i for i, tensor in enumerate(averaged) if tensor.is_floating_point()]
-    torch._foreach_lerp_([averaged[i] for i in floats], [current[i] for i in floats], 1 - decay)
 
 
 def save_artifact(net: RenderNet, config: TokenizerConfig, codebooks: Path, out: Path) -> None:
@@ -68,17 +54,6 @@ def plot(history: list[dict], centroid_psnr: float, path: Path) -> None:
     axes.set(xlabel="step", ylabel="PSNR on held-out photos, dB")
     axes.legend()
     figure.savefig(path, dpi=120)
-
-
-def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to train in bfloat16: "bf16", "no", or "auto" for where the device computes in it."""
-    if precision not in ("auto", "bf16", "no"):
-        raise ValueError(f"no precision '{precision}'; accepted: auto, bf16, no")
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 class Trainer:

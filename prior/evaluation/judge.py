@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from cst.artifact import replacing, write_json
 from cst.images import to_image
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
-from cst.tokenizer.config import replacing, write_json
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.contact_sheet import contact_sheet
 from prior.evaluation.judge_features import network

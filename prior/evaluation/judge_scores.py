@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cst.images import Entry, Photos, find_photos, middle, split
-from cst.tokenizer.config import replacing
+from cst.artifact import replacing
+from cst.images import middle
+from cst.photos import Entry, Photos, find_photos, split
 from prior.evaluation.judge_features import DEPTHS, NETWORK, SIDE, color_map, features, kid, kid_halves
 
 SHORTEST = 512  # pixels: photos are kept this large, more than any prior draws

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cst.images import Entry, find_photos, split, to_image
+from cst.artifact import replacing
+from cst.images import to_image
+from cst.photos import Entry, find_photos, split
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
-from cst.tokenizer.config import replacing
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.protocol import Level
 from prior.config import PRETRAINED

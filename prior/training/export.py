@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from cst.tokenizer.config import replacing
+from cst.artifact import replacing
 from cst.training.export_rendernet import OPSET, forget_origin, tensor_places
 from prior.config import PriorConfig
 from prior.models.context_window import Window

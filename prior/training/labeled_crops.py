@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from cst.images import Entry, Photos, middle, to_float
+from cst.images import middle, to_float
+from cst.photos import Entry, Photos
 from cst.tokenizer.codebooks import Codebooks
 from cst.training.random_crops import Crops
 from prior.config import PriorConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cst.images import Entry
+from cst.artifact import from_dict, replacing, write_json
+from cst.photos import Entry
 from cst.tokenizer.codebooks import Codebooks
-from cst.tokenizer.config import from_dict, replacing, write_json
 from prior.config import PriorConfig
 from prior.training.labeled_crops import encode_squares
 

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from cst.images import Photos, find_photos, split
-from cst.tokenizer.config import replacing
+from cst.artifact import replacing
+from cst.photos import Photos, find_photos, split
 from prior.config import COARSE
 from prior.models.color_maps import nearest_color
 from prior.models.critic import Critic

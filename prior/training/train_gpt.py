@@ -12,12 +12,13 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from cst.images import Photos, find_photos, split
+from cst.artifact import replacing, write_json
+from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
-from cst.tokenizer.config import TokenizerConfig, replacing, write_json
+from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
-from cst.training.train_rendernet import update_ema, use_bf16
+from cst.training.optimization import update_ema, use_bf16
 from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT

@@ -14,13 +14,15 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from PIL import Image
 from tqdm import tqdm
 
-from cst.images import Photos, find_photos, split, to_image
+from cst.artifact import write_json
+from cst.images import to_image
+from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
-from cst.tokenizer.config import TokenizerConfig, write_json
+from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.onnx_runtime import FILES, OnnxTokenizer
 from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
-from cst.training.train_rendernet import rate, update_ema, use_bf16
+from cst.training.optimization import rate, update_ema, use_bf16
 from prior.config import PRESETS, PriorConfig, TrainConfig
 from prior.contact_sheet import contact_sheet
 from prior.protocol import Settings

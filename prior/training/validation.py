@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from cst.images import Entry
+from cst.photos import Entry
 from cst.tokenizer.codebooks import Codebooks
 from prior.config import PriorConfig
 from prior.training.token_cache import TokenSet

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cst.artifact import replacing
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
-from cst.tokenizer.config import replacing
 from prior.config import PRETRAINED as PRIORS
 
 ROOT = Path(__file__).resolve().parents[2]

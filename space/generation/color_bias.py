@@ -2,33 +2,12 @@
 
 import numpy as np
 
+from space.color import oklab
+
 LOOSE = 0.04  # of a painted color, in OKLab: near enough to keep the sketch, wide enough for natural colors
 LIGHTNESS = 0.02  # of a patch that is recolored: wider, and neighbors differ so much that patches show as squares
 NEAR = 0.02  # of a patch's own hue and chroma, where recoloring keeps to them
 FAR = 0.08  # how much wider that is half way to free
-
-
-def oklab(colors: np.ndarray) -> np.ndarray:
-    """(..., 3) sRGB in [0, 1] -> (..., 3) float64 lightness, a, b: distances are near to those that people see.
-
-    Ottosson, 2020, "A perceptual color space for image processing".
-    """
-    colors = np.clip(np.asarray(colors, np.float64), 0, 1)
-    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
-    cone = linear @ np.array(
-        [
-            [0.4122214708, 0.2119034982, 0.0883024619],
-            [0.5363325363, 0.6806995451, 0.2817188376],
-            [0.0514459929, 0.1073969566, 0.6299787005],
-        ]
-    )
-    return np.cbrt(cone) @ np.array(
-        [
-            [0.2104542553, 1.9779984951, 0.0259040371],
-            [0.7936177850, -2.4285922050, 0.7827717662],
-            [-0.0040720468, 0.4505937099, -0.8086757660],
-        ]
-    )
 
 
 def toward(codebook: np.ndarray, colors: np.ndarray, painted: np.ndarray, *, spread: float = LOOSE) -> np.ndarray:

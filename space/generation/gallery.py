@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from space.widgets.intro import data_url
+from space.widgets.html import data_url
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from space.generation.gallery import Tile, clear, draft_address, grid
 from space.generation.numbers import SampleNumbers, fixed_bits, mean_bits, table
 from space.generation.request import ANY, Wish
 from space.models import NAMES
-from space.widgets.intro import data_url
+from space.widgets.html import data_url
 
 LAST = "painted"  # the stage after all levels
 EVERY = 1 / 8  # seconds between two previews

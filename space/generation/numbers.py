@@ -9,7 +9,7 @@ import numpy as np
 
 from cst.tokenizer.protocol import Level, bits_per_patch
 from prior.protocol import Settings, Step
-from space.tabs.reconstruct.numbers import row
+from space.widgets.html import row
 
 
 @dataclass(frozen=True)

@@ -185,3 +185,13 @@ def layout(drawn: Drawn | None, *, waiting: bool = False) -> tuple:
         gr.Row(visible=writing and not waiting),  # Stop
         gr.Row(visible=begun and not writing),  # downloads
     )
+
+
+def stopper(running: Running) -> Callable[..., None]:
+    """The function behind Stop."""
+
+    def stop(request: gr.Request) -> None:
+        """End the drawing that this visitor has begun: `/sample` then returns what there is, painted and counted."""
+        running.stop(request.session_hash)
+
+    return stop

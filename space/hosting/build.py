@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cst.tokenizer.config import Artifact
+from cst.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cst", "prior", "space")

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from cst.artifact import write_json
 from cst.flags import add_dataclass_flags, dataclass_from_flags
-from cst.tokenizer.config import write_json
 from space.hosting.load_visitors import ACTS, LoadConfig, Record, Visitor, make_photos
 
 ROOT = Path(__file__).parents[2]

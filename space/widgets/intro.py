@@ -1,12 +1,11 @@
 """What a tab shows before it is used: its steps in words and on a photo; and pictures that lie inside the page."""
 
-import base64
-import io
 from collections.abc import Sequence
 
 from PIL import Image
 
 from cst import CST
+from space.widgets.html import data_url
 
 
 def explain(cst: CST, photo: Image.Image, steps: Sequence[tuple[str, str]]) -> str:
@@ -18,10 +17,3 @@ def explain(cst: CST, photo: Image.Image, steps: Sequence[tuple[str, str]]) -> s
         for picture, (name, text) in zip(pictures, steps, strict=True)
     ]
     return f"<ol>{''.join(items)}</ol>"
-
-
-def data_url(picture: Image.Image, format: str = "PNG") -> str:
-    """A picture as an address; WebP loses a little, and takes a tenth of the bytes."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format, **({"quality": 80, "method": 0} if format == "WEBP" else {}))
-    return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from space.tabs.reconstruct.reconstruction import read_photo
+from space.uploads import read_photo
 
 SIDE = 512  # of the canvas, pixels
 COVERED = 0.25  # share of a patch from which on it counts as painted

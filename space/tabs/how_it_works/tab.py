@@ -12,8 +12,8 @@ from cst.images import to_image
 from cst.tokenizer.protocol import bits_per_patch
 from space.models import MODEL_QUEUE, Models
 from space.tabs.how_it_works.residuals import GAIN, Residuals, take_apart
-from space.tabs.reconstruct.reconstruction import read_photo
-from space.widgets.intro import data_url
+from space.uploads import read_photo
+from space.widgets.html import data_url
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
 
 LONGEST = 400  # pixels: enough to see the patches

@@ -14,9 +14,9 @@ from cst.image_formats import FORMATS, at_psnr
 from cst.images import to_float
 from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.protocol import Level, bits_per_patch
+from space.color import ramp
 from space.tabs.inside.analysis import Look
-from space.tabs.reconstruct.difference_map import ramp
-from space.tabs.reconstruct.numbers import row
+from space.widgets.html import row
 
 MAP_SIDE = 512  # pixels of a map's picture at least: more than it is shown with, or Gradio misplaces presses
 FORMAT_NAMES = {"JPEG": "JPEG", "WEBP": "WebP", "AVIF": "AVIF"}

@@ -12,8 +12,7 @@ from cst import CST, metrics
 from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.codebooks import Codebooks
 from space.tabs.inside.codebook_layout import EMPTY, arranged
-from space.tabs.inside.codebook_tiles import tiles
-from space.tabs.inside.patch_card import common, tile_address
+from space.tabs.inside.codebook_tiles import common, tile_address, tiles
 
 WIDTH = 1152  # pixels of a sheet at most, where its tiles, a pixel apart, are not too many for that
 DIM = 28  # of 255: the opacity of a code that isn't used

@@ -1,11 +1,15 @@
 """How codebook entries are drawn: colors as they are; shapes and textures around gray, with their contrast raised."""
 
+import math
 from functools import cache
 
 import numpy as np
+from PIL import Image
 
 from cst.images import to_uint8
+from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.codebooks import Codebooks, from_patches
+from space.widgets.html import data_url
 
 GRAY = 0.5
 STRENGTH = 0.45  # 0: all entries at full contrast; 1: each at its own. Faint ones are raised most, and stay fainter
@@ -29,3 +33,30 @@ def contrast(codebooks: Codebooks, level: int) -> np.ndarray:
     peak = np.maximum(np.abs(table).max(1), 1e-6)  # an entry may be zero everywhere
     strong = np.quantile(peak, 0.99)
     return (GRAY / peak * np.minimum(peak / strong, 1) ** STRENGTH).astype(np.float32)
+
+
+def one_in(statistics: Statistics | None, level: int, code: int) -> float | None:
+    if statistics is None or not statistics.counts[level][code]:
+        return None
+    return float(1 / statistics.share(level, code))
+
+
+def tile_address(pixels: np.ndarray) -> str:
+    """(h, w, 3) uint8 -> the address of a small PNG, one pixel if all are the same."""
+    if (pixels == pixels[0, 0]).all():
+        pixels = pixels[:1, :1]
+    return data_url(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
+def common(statistics: Statistics | None, level: int, code: int) -> str:
+    """How common a code is, in words; nothing where it wasn't counted."""
+    if statistics is None:
+        return ""
+    found = one_in(statistics, level, code)
+    return "in no patch" if found is None else f"1 in {rounded(found)} patches"
+
+
+def rounded(value: float) -> str:
+    """Two digits that count, and no more: 1,234 -> 1,200."""
+    digits = 1 - math.floor(math.log10(value))
+    return f"{round(value, digits):,.0f}" if digits <= 0 else f"{round(value, digits):g}"

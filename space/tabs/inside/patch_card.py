@@ -5,15 +5,13 @@ import math
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cst.images import to_uint8
 from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.codebooks import Codebooks
 from space.generation.request import ANY
 from space.tabs.inside.analysis import Look
-from space.tabs.inside.codebook_tiles import contrast, tiles
-from space.widgets.intro import data_url
+from space.tabs.inside.codebook_tiles import common, contrast, one_in, tile_address, tiles
 
 COUNTED = "How common a code is was counted in training photos."
 UNCOUNTED = "How common a code is was never counted for this tokenizer (python -m cst count-codes counts it)."
@@ -44,12 +42,6 @@ def numbers(look: Look, column: int, row: int, statistics: Statistics | None, co
         "column": column + 1, "row": row + 1, "levels": levels, "model": look.model,
         "kind": look.kind if look.model else None,
     }  # fmt: skip
-
-
-def one_in(statistics: Statistics | None, level: int, code: int) -> float | None:
-    if statistics is None or not statistics.counts[level][code]:
-        return None
-    return float(1 / statistics.share(level, code))
 
 
 def card(look: Look, column: int, row: int, statistics: Statistics | None, codebooks: Codebooks) -> str:
@@ -87,27 +79,6 @@ def figure(pixels: np.ndarray, name: str, *lines: str, sign: str = "") -> str:
         f'<figure data-sign="{sign}"><img src="{tile_address(pixels)}" alt="">'
         f"<figcaption><b>{name}</b>{said}</figcaption></figure>"
     )
-
-
-def tile_address(pixels: np.ndarray) -> str:
-    """(h, w, 3) uint8 -> the address of a small PNG, one pixel if all are the same."""
-    if (pixels == pixels[0, 0]).all():
-        pixels = pixels[:1, :1]
-    return data_url(Image.fromarray(np.ascontiguousarray(pixels)))
-
-
-def common(statistics: Statistics | None, level: int, code: int) -> str:
-    """How common a code is, in words; nothing where it wasn't counted."""
-    if statistics is None:
-        return ""
-    found = one_in(statistics, level, code)
-    return "in no patch" if found is None else f"1 in {rounded(found)} patches"
-
-
-def rounded(value: float) -> str:
-    """Two digits that count, and no more: 1,234 -> 1,200."""
-    digits = 1 - math.floor(math.log10(value))
-    return f"{round(value, digits):,.0f}" if digits <= 0 else f"{round(value, digits):g}"
 
 
 def expectations(look: Look, column: int, row: int, codebooks: Codebooks) -> str:

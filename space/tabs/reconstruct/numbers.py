@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from cst import metrics
 from cst.images import to_float
+from space.widgets.html import row, whole
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,3 @@ def opened_table(numbers: OpenedNumbers, model: str) -> str:
             [f"{numbers.render_ms:,.0f}"]),
     ]  # fmt: skip
     return whole(("Rendered",), rows, numbers.running_on)
-
-
-def whole(columns: Sequence[str], rows: Sequence[str], running_on: str) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
-    return (
-        f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="note">Painted with {html.escape(running_on)}.</p>'
-    )
-
-
-def row(name: str, meaning: str, cells: Sequence[str]) -> str:
-    values = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f'<tr><th scope="row"><span>{name}</span><small>{meaning}</small></th>{values}</tr>'

@@ -13,12 +13,10 @@ from cst import CST, Tokens
 from cst.codec import container
 from cst.codec.range_coder import finish
 from cst.image_formats import trying_at_bytes
-from cst.images import fit_within, load_image
 from cst.pipeline import join, strips
 from space.tabs.reconstruct.difference_map import difference_map
 from space.tabs.reconstruct.numbers import Numbers, OpenedNumbers, comparing, opened_table, table
 
-MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models
 MOST_OPENED = 2048 * 2048  # pixels of a .cst file that is painted here: as many as of a photo
 
 WAITING = '<p class="note">Comparing with JPEG and WebP …</p>'
@@ -54,23 +52,6 @@ class Opened:
     tokens: Tokens
     model: str
     bytes: int
-
-
-def read_photo(path: str, longest: int) -> Image.Image:
-    """Any upload -> RGB picture of at most `longest` pixels a side. Raises ValueError, naming the file alone."""
-    name = Path(path).name
-    try:
-        with Image.open(path) as header:
-            width, height = header.size
-    except Exception:  # whatever is wrong with it, `load_image` says so in words
-        width = height = 0
-    if width * height > MOST_PIXELS:
-        most = MOST_PIXELS // 10**6
-        raise ValueError(f"'{name}' has {width} x {height} pixels; accepted: up to {most} million, so shrink it first")
-    try:
-        return fit_within(load_image(path), longest)
-    except ValueError as error:
-        raise ValueError(str(error).replace(path, name)) from None
 
 
 def timed(function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:

@@ -15,6 +15,7 @@ from space.tabs.reconstruct import reconstruction as stages
 from space.tabs.reconstruct.difference_map import FULL_SCALE, legend
 from space.widgets.intro import explain
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker, uploaded_file
+from space.widgets.picture import cell
 
 STEPS = (
     ("Color", "One of {} colors for every patch of 8 × 8 pixels: its mean."),
@@ -123,18 +124,6 @@ def build_results(levels: Sequence[Level]) -> tuple[list[gr.Image], gr.Column, g
             pictures.append(cell("JPEG", "at the same number of bytes"))
             pictures.append(cell("WebP", "at the same number of bytes"))
     return pictures, losses, gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
-
-
-def cell(name: str, meaning: str, below: str = "", *, crisp: bool = False) -> gr.Image:
-    """One picture of a row, its name and what it is."""
-    with gr.Column(min_width=140):
-        picture = gr.Image(
-            label=name.removeprefix("+ "), show_label=False, format="png", interactive=False,
-            buttons=["download", "fullscreen"], alt_text=name,
-            elem_classes=["picture", "crisp"] if crisp else ["picture"],
-        )  # fmt: skip
-        gr.HTML(f"{below}<p><b>{name}</b> {meaning}</p>", elem_classes="caption")
-    return picture
 
 
 def welcome_text(models: Models) -> str:

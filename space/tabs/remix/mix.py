@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 
 from cst import Tokens
 from space.models import MODEL_QUEUE, Models
-from space.tabs.reconstruct.reconstruction import read_photo
-from space.tabs.reconstruct.tab import cell
+from space.uploads import read_photo
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker
+from space.widgets.picture import cell
 
 LONGEST = 512  # of a mix, pixels
 PHOTOS = ("blossom", "cat")  # to begin with

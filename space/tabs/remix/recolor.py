@@ -21,7 +21,7 @@ from space.generation.panel import (
 )
 from space.generation.request import ANY, Wish, whole
 from space.models import Models
-from space.tabs.reconstruct.reconstruction import read_photo
+from space.uploads import read_photo
 from space.widgets.photo_picker import photo_picker
 
 LONGEST = 2048  # of a photo that is read, pixels: its middle square is shrunk to a small one

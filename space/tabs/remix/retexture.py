@@ -21,8 +21,8 @@ from space.generation.panel import (
 )
 from space.generation.request import ANY, Wish, whole
 from space.models import Models
-from space.tabs.reconstruct.reconstruction import read_photo
 from space.tabs.remix.recolor import LONGEST
+from space.uploads import read_photo
 from space.widgets.photo_picker import photo_picker
 
 WELCOME = """<p>The color codes of your photo are kept, and GPT draws what goes with them: new textures alone, which

@@ -22,7 +22,7 @@ from space.generation.panel import (
 )
 from space.generation.request import ANY, Wish, whole
 from space.models import MODEL_QUEUE, Models
-from space.tabs.reconstruct.reconstruction import read_photo
+from space.uploads import read_photo
 from space.widgets.canvas import build_canvas
 from space.widgets.painting import SIDE, Painting, read_cells
 from space.widgets.photo_picker import EXAMPLES, uploaded_file

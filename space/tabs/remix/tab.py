@@ -4,10 +4,9 @@ import html
 
 import gradio as gr
 
-from space.generation.panel import Running
+from space.generation.panel import Running, stopper
 from space.models import Models
 from space.tabs.remix import complete, mix, recolor, retexture, sketch
-from space.tabs.sample.tab import stopper
 
 PARTS = {"Sketch": sketch, "Complete": complete, "Recolor": recolor, "Retexture": retexture}
 

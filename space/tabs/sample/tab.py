@@ -10,7 +10,17 @@ import gradio as gr
 from cst.images import fit_within, load_image
 from prior.protocol import MAX_CANDIDATES
 from prior.sampler import Sampler
-from space.generation.panel import QUIET, Running, any_seed, build_easel, choose_count, choose_kind, connect, show
+from space.generation.panel import (
+    QUIET,
+    Running,
+    any_seed,
+    build_easel,
+    choose_count,
+    choose_kind,
+    connect,
+    show,
+    stopper,
+)
 from space.generation.request import ANY, Wish, complete, followed_by, whole
 from space.models import NAMES, Models
 from space.widgets.intro import explain
@@ -176,13 +186,3 @@ def pick(running: Running) -> Callable[..., str]:
         return event.target.value
 
     return picked
-
-
-def stopper(running: Running) -> Callable[..., None]:
-    """The function behind Stop."""
-
-    def stop(request: gr.Request) -> None:
-        """End the drawing that this visitor has begun: `/sample` then returns what there is, painted and counted."""
-        running.stop(request.session_hash)
-
-    return stop

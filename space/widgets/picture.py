@@ -1,0 +1,15 @@
+"""A picture with a caption, as every tab shows it."""
+
+import gradio as gr
+
+
+def cell(name: str, meaning: str, below: str = "", *, crisp: bool = False) -> gr.Image:
+    """One picture of a row, its name and what it is."""
+    with gr.Column(min_width=140):
+        picture = gr.Image(
+            label=name.removeprefix("+ "), show_label=False, format="png", interactive=False,
+            buttons=["download", "fullscreen"], alt_text=name,
+            elem_classes=["picture", "crisp"] if crisp else ["picture"],
+        )  # fmt: skip
+        gr.HTML(f"{below}<p><b>{name}</b> {meaning}</p>", elem_classes="caption")
+    return picture
