@@ -137,7 +137,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, codebooks_f
 @pytest.fixture(scope="session")
 def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, artifact: Path) -> Path:
     """The same, with the statistics of its codes. Shared: copy it before changing a file."""
-    import cst.tokenizer.code_statistics
+    import cst.training.count_codes
 
     folder = tmp_path_factory.mktemp("counted") / "artifact"
     shutil.copytree(artifact, folder)

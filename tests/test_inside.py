@@ -19,6 +19,7 @@ from space.color import ramp
 from space.generation.request import ANY
 from space.tabs.inside import bit_maps as surprise
 from space.tabs.inside import codebook_sheet as atlas
+from space.tabs.inside import codebook_tiles
 from space.tabs.inside import patch_card as patch
 from space.tabs.inside import tab as inside
 from space.tabs.inside.analysis import Look, expect, statistics_of, take_apart
@@ -170,7 +171,7 @@ def test_the_card_says_how_common_codes_are_or_why_not(look: Look, codebooks: Co
 
 
 def test_large_numbers_are_told_with_two_digits():
-    assert [patch.rounded(value) for value in (1.234, 12.34, 240.4, 98_765)] == ["1.2", "12", "240", "99,000"]
+    assert [codebook_tiles.rounded(value) for value in (1.234, 12.34, 240.4, 98_765)] == ["1.2", "12", "240", "99,000"]
 
 
 def test_entries_are_drawn_around_gray_and_colors_as_they_are(codebooks: Codebooks):

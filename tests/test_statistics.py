@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cst.tokenizer.code_statistics
+import cst.training.count_codes
 from cst.images import pad_to_multiple, to_float
 from cst.photos import Photos, find_photos, split
 from cst.tokenizer.code_statistics import FILE, Statistics
