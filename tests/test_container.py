@@ -237,7 +237,7 @@ def test_a_file_is_named_when_it_is_refused(tmp_path):
 
 def test_a_tokenizer_without_statistics_says_how_to_count_them(artifact, photos):
     cst = CST.from_pretrained(artifact, target="cpu")
-    with pytest.raises(ValueError, match=r"no statistics of its codes; count them with python -m cst\.statistics"):
+    with pytest.raises(ValueError, match=r"no statistics of its codes; count them with python -m cst count-codes"):
         cst.compress(cst.encode(photos / "photo-00.png"))
 
 
