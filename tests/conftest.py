@@ -2,22 +2,16 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-
-ROOT = Path(__file__).parents[1]
-START_SECONDS = 60  # generous: other work may be running on the machine
+from support.photos import CLASSES, make_photo
+from support.quick import FIT, PRIOR, TRAIN
+from support.server import ROOT, free_port, wait_until_served
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,11 +20,6 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     tempfile.tempdir = str(tmp_path_factory.mktemp("scratch"))
     yield
     tempfile.tempdir = None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -50,35 +39,9 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         app.wait(20)
 
 
-def wait_until_served(url: str, app: subprocess.Popen, output: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and app.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    why = "is not served" if app.poll() is None else f"ended with code {app.returncode}"
-    pytest.fail(f"python app.py {why}; it said:\n{output.read_text()}")
-
-
 # The tokenizer --------------------------------------------------------------------------------------------------------
 
-FIT = ["--color", "16", "--shape", "32", "--texture", "64", "--passes", "2", "--patches-per-pass", "4096"]
 FIT += ["--chunk", "1024", "--patches-per-photo", "64", "--beam", "4"]
-TRAIN = ["--smoke", "--precision", "no", "--steps", "120", "--batch", "4", "--validate-every", "60"]
-
-
-def make_photo(seed: int, width: int, height: int) -> Image.Image:
-    """A picture with something to say at every level: a color gradient, soft stripes and grain."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    corners = rng.uniform(0.1, 0.9, (2, 3))
-    ramp = (x / width * rng.random() + y / height * rng.random())[..., None] / 2
-    stripes = np.sin((x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) / 2)[..., None] * rng.uniform(0.05, 0.15)
-    grain = rng.normal(0, 0.04, (height, width, 1))
-    picture = corners[0] * (1 - ramp) + corners[1] * ramp + stripes + grain
-    return Image.fromarray(np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -146,12 +109,6 @@ def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, art
 
 
 # The priors -----------------------------------------------------------------------------------------------------------
-
-CLASSES = ("Blue bell", "daisy", "wild_rose")
-PRIOR = {
-    "tiny": ["--smoke", "--precision", "no", "--steps", "4", "--validate-every", "4"],
-    "pixelcnn-tiny": ["--smoke", "--precision", "no", "--size", "32", "--steps", "10", "--validate-every", "10"],
-}
 
 
 @pytest.fixture(scope="session")

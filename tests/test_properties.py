@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_photo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from support.photos import make_photo
 
 from cst import CST, Tokens
 from cst.image_formats import FORMATS, at_bytes, at_psnr
