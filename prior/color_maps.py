@@ -12,10 +12,11 @@ def coarse_maps(
 
     codes: (B, h, w) int color codes, of which those where `known`, bool, count. centroids: (V, 3) float32. sketch:
     (h / 2, w / 2) int codes for the finest coarse map, -1 where there is none. A coarse color is the centroid nearest
-    to the mean of the colors it covers, and known where all of them are. Returns int32 and bool (B, h / cell, w / cell)
-    by name.
+    to the mean of the colors it covers, and known where all of them are. Scores are rounded, so that of two equally
+    near centroids the first is taken on every machine. Returns int32 and bool (B, h / cell, w / cell) by name.
     """
     h, w = codes.shape[1:]
+    centroids = centroids.astype(np.float64)
     colors, there = centroids[codes], known
     maps, fixed = {}, {}
     for name in reversed(COARSE):
@@ -27,7 +28,7 @@ def coarse_maps(
             colors = np.where(sketch[..., None] >= 0, centroids[sketch], colors)
             there = there | (sketch >= 0)
         scores = colors.reshape(-1, 3) @ centroids.T - (centroids**2).sum(1) / 2
-        maps[name] = scores.argmax(1).astype(np.int32).reshape(there.shape)
+        maps[name] = scores.round(6).argmax(1).astype(np.int32).reshape(there.shape)
         fixed[name] = there
     order = list(reversed(maps))
     return {name: maps[name] for name in order}, {name: fixed[name] for name in order}

@@ -8,12 +8,9 @@ from prior.config import CELLS
 
 
 def nearest_color(colors: Tensor, centroids: Tensor) -> Tensor:
-    """(..., 3) float32 -> (...) int64: the nearest of (V, 3) centroids."""
-    return (
-        torch.addmm(-centroids.square().sum(1) / 2, colors.flatten(0, -2), centroids.T)
-        .argmax(1)
-        .view(colors.shape[:-1])
-    )
+    """(..., 3) float64 -> (...) int64: the nearest of (V, 3) centroids, the first of equally near ones."""
+    scores = torch.addmm(-centroids.square().sum(1) / 2, colors.flatten(0, -2), centroids.T)
+    return scores.round(decimals=6).argmax(1).view(colors.shape[:-1])
 
 
 def color_maps(codes: Tensor, centroids: Tensor) -> dict[str, Tensor]:
@@ -21,6 +18,7 @@ def color_maps(codes: Tensor, centroids: Tensor) -> dict[str, Tensor]:
 
     A coarse color is the centroid nearest to the mean of the centroids it covers, so the codes define the pyramid.
     """
+    centroids = centroids.double()
     fine = centroids[codes].movedim(-1, 1)  # (B, 3, h, w)
     means = {name: F.avg_pool2d(fine, cell).movedim(1, -1) for name, cell in CELLS.items()}
     return {**{name: nearest_color(colors, centroids) for name, colors in means.items()}, "color": codes}

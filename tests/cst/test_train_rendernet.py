@@ -211,7 +211,7 @@ def test_two_processes_train_one_network(losses, run_python, photos, codebooks_f
     # `accelerate launch` starts a second process on GPUs alone; on a CPU it takes torch's own launcher.
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m"]
     paths = ["--codebooks", codebooks_folder, "--images", photos, "--out", tmp_path]
-    done = run_python(*launch, "cst.training.train_rendernet", *paths, *QUICK, *losses)
+    done = run_python(*launch, "cst", "train", *paths, *QUICK, *losses)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parameters on cpu") == 1  # one of them speaks
     assert progress(tmp_path)["step"] == 8
@@ -227,7 +227,7 @@ def test_retraining_interrupted_anywhere_ends_with_a_whole_artifact(photos, tmp_
     monkeypatch.setattr(
         cst.training.train_rendernet, "use_bf16", lambda precision, device: False
     )  # one precision a process
-    for module in (cst.train, cst.export):
+    for module in (cst.training.train_rendernet, cst.training.export_rendernet):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module, "main", stop)
             cst.training.retrain.main(words)

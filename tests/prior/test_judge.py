@@ -229,7 +229,7 @@ class MadePrior:
         self.asked.append((mask, label, seed))
         tokens = np.where(mask, known, label[:, None, None, None])
         for done in (1, 2):
-            yield Step(tokens, mask | (done == 2), done, 2, 1, np.zeros((len(label), 2)))
+            yield Step(tokens, mask | (done == 2), tokens[:, 0], done, 2, "color", {}, 1, np.zeros((len(label), 2)))
 
 
 class MadeSampler:

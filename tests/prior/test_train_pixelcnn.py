@@ -190,7 +190,7 @@ def test_two_processes_train_what_one_does(run_python, train, kinds_of_photo, ar
     # `accelerate launch` starts a second process on GPUs alone; on a CPU it takes torch's own launcher.
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m"]
     paths = ["--images", kinds_of_photo, "--tokenizer", artifact, "--out", tmp_path / "two"]
-    done = run_python(*launch, "prior.training.train", *paths, *QUICK, *even)
+    done = run_python(*launch, "prior", "train", *paths, *QUICK, *even)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("processes 2, from step 0") == 1  # one of them speaks
     one, two = (progress(tmp_path / name)["history"] for name in ("one", "two"))
