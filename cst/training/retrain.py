@@ -6,7 +6,7 @@ python -m cst retrain --images photos/ --out runs/mine
 import argparse
 from pathlib import Path
 
-from cst.tokenizer import code_statistics as statistics
+from cst.training import count_codes
 from cst.training import export_rendernet as export
 from cst.training import fit_codebooks as fit
 from cst.training import train_rendernet as train
@@ -22,4 +22,4 @@ def main(arguments: list[str] | None = None) -> None:
     fit.main([*images, "--out", out, *smoke])
     train.main([*images, "--codebooks", out, "--out", out, *smoke])
     export.main([*images, "--tokenizer", out])
-    statistics.main([*images, "--tokenizer", out, *(["--limit", "20"] if flags.smoke else [])])
+    count_codes.main([*images, "--tokenizer", out, *(["--limit", "20"] if flags.smoke else [])])

@@ -10,7 +10,7 @@ from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.codebooks import Codebooks
 from space.models import MODEL_QUEUE, Models
 from space.tabs.inside import codebook_sheet as atlas
-from space.tabs.reconstruct import reconstruction as stages
+from space.uploads import read_photo
 
 CODEBOOKS = """Every code there is, with those alike beside each other. A photo may use any of them; after you
 choose one, only the codes it uses stay bright. Press a tile to learn more about it, or type the number of a code."""
@@ -71,7 +71,7 @@ def handler(models: Models, statistics: Statistics | None) -> Callable[..., tupl
         if photo is None:
             return drawn(models, statistics, None)
         try:
-            picture = stages.read_photo(photo, atlas.LONGEST)
+            picture = read_photo(photo, atlas.LONGEST)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
         progress(0.1, "Finding all codes of the photo")

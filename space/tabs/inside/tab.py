@@ -15,6 +15,7 @@ from space.tabs.inside import codebook_section as sheets
 from space.tabs.inside import patch_card as patch
 from space.tabs.inside.analysis import Look, expect, statistics_of, take_apart
 from space.tabs.reconstruct import reconstruction as stages
+from space.uploads import read_photo
 from space.widgets.photo_picker import photo_picker
 
 FORGOTTEN = '<p class="note">Your photo is no longer remembered here: press it or upload it once more.</p>'
@@ -172,7 +173,7 @@ def looking(models: Models, photo: str | None, kind: str, model: str | None, tel
     if photo is None:
         return None
     try:
-        picture = stages.read_photo(photo, SEEN)
+        picture = read_photo(photo, SEEN)
         sampler = models.sampler(model) if model in models.kinds else None
         tell(0.05, "Finding the codes of every patch")
         look = take_apart(models.cst("int8"), sampler, picture)

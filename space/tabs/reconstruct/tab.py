@@ -13,6 +13,7 @@ from cst.tokenizer.protocol import Level, bits_per_patch
 from space.models import MODEL_QUEUE, Models
 from space.tabs.reconstruct import reconstruction as stages
 from space.tabs.reconstruct.difference_map import FULL_SCALE, legend
+from space.uploads import read_photo
 from space.widgets.intro import explain
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker, uploaded_file
 from space.widgets.picture import cell
@@ -154,7 +155,7 @@ def handler(models: Models) -> Callable[..., Iterator[tuple]]:
         """
         try:
             cst = models.cst(quality)
-            picture = None if photo is None else stages.read_photo(photo, int(detail))
+            picture = None if photo is None else read_photo(photo, int(detail))
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
         if picture is None and opened is None:
