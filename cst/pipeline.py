@@ -10,7 +10,7 @@ from cst.artifact import find_artifact
 from cst.codec import container
 from cst.codec.range_coder import STATIC, CodeModel, StaticModel, Told
 from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_image
-from cst.tokenizer.code_statistics import Statistics
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
 from cst.tokenizer.config import PRETRAINED
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.tokens import Tokens
@@ -21,7 +21,7 @@ STRIP = 1024  # patches that are encoded, or drawn, together: memory stays flat,
 class CST:
     """Take a photo apart into color, shape and texture tokens, and paint it back."""
 
-    def __init__(self, tokenizer: OnnxTokenizer):
+    def __init__(self, tokenizer: CodebookTokenizer):
         self.tokenizer = tokenizer
         self._code_models: dict[str, CodeModel] = {}
 
@@ -53,18 +53,18 @@ class CST:
     def _encode(self, strip: Image.Image) -> Tokens:
         padded = pad_to_multiple(to_float(strip), self.tokenizer.patch)
         codes = self.tokenizer.encode(padded[None])[0]  # (L, h, w)
-        return Tokens(codes, strip.size, self.tokenizer.config.fingerprint)
+        return Tokens(codes, strip.size, self.tokenizer.fingerprint)
 
     def decode(self, tokens: Tokens) -> Image.Image:
         """Tokens -> the picture, of the photo's size. Raises ValueError for tokens of another tokenizer."""
-        *_, (picture, _) = self.paint(tokens)
+        *_, (picture, _) = self.iter_decode(tokens)
         return picture
 
-    def paint(self, tokens: Tokens) -> Iterator[tuple[Image.Image, float]]:
+    def iter_decode(self, tokens: Tokens) -> Iterator[tuple[Image.Image, float]]:
         """As `decode`, in steps at which a caller can stop: (the picture, black where nothing is yet, share done)."""
         self.check(tokens)
         picture, done = Image.new("RGB", tokens.size), 0
-        for (rows, columns), piece in self.tokenizer.paint(tokens.codes[None]):
+        for (rows, columns), piece in self.tokenizer.iter_decode(tokens.codes[None]):
             picture.paste(to_image(piece[0]), (columns.start, rows.start))  # Pillow drops what lies beyond the size
             done += piece[0, 0].size // self.tokenizer.patch**2
             yield picture, done / tokens.codes[0].size
@@ -103,13 +103,12 @@ class CST:
         if name not in container.MODELS:
             raise ValueError(f"no model '{name}'; accepted: {', '.join(container.MODELS)}")
         if name not in self._code_models:
-            tokenizer = self.tokenizer
-            self._code_models[name] = StaticModel(Statistics.of_artifact(tokenizer.folder, tokenizer.config))
+            self._code_models[name] = StaticModel(self.tokenizer.statistics())
         return self._code_models[name]
 
     def check(self, tokens: Tokens) -> None:
         """Raise ValueError unless these tokens were written by this tokenizer and cover their size."""
-        mine = self.tokenizer.config.fingerprint
+        mine = self.tokenizer.fingerprint
         if tokens.fingerprint != mine:
             raise ValueError(
                 f"these tokens were written by the tokenizer {tokens.fingerprint}, this one is {mine}; "

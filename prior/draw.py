@@ -111,7 +111,7 @@ def draw(flags: argparse.Namespace) -> None:
                 bar.total = step.total
                 bar.set_description(step.name, refresh=False)
                 bar.update(step.done - bar.n)
-        for picture, tokens in zip(sampler.paint(step), sampler.tokens(step), strict=True):
+        for picture, tokens in zip(sampler.decode(step), sampler.tokens(step), strict=True):
             path = flags.out / f"{stem}-{flags.seed}-{len(pictures):03d}.png"
             with replacing(path) as part:
                 picture.save(part, "PNG")
@@ -153,7 +153,7 @@ def sheet(arguments: Sequence[str]) -> None:
         pictures = []
         for sampler in samplers.values():
             *_, done = sampler.sample(name, count=flags.count, seed=flags.seed)
-            pictures += sampler.paint(done)
+            pictures += sampler.decode(done)
             best_of = max(best_of, done.best_of)
         rows.append((name, pictures))
     temperatures = ", ".join(f"{level.temperature:g} (top-p {level.top_p:g})" for level in first.defaults.levels)

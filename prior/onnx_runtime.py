@@ -1,7 +1,6 @@
 """The priors on onnxruntime and numpy: what the app and the command line sample with. Never imports torch."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from cst.tokenizer.protocol import Level
 from prior.color_maps import coarse_maps
 from prior.config import CELLS, COARSE, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
 from prior.decode_state import GPTState, Order, PixelCNNState, order_by_map, order_by_patch
-from prior.protocol import Settings, Step
-from prior.sampling import Maps, log_prob, sample
+from prior.sampling import Maps
 
 Session = Any  # onnxruntime.InferenceSession
 
@@ -47,7 +45,7 @@ class MapOrder:
         self.guided = LAYOUT if self.is_gpt else ("color",)
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[Maps, Maps]:
-        """See `Writer.prepare`."""
+        """See `Prior.prepare`."""
         names = ("color", "shape", "texture")
         maps = dict(zip(names, np.where(mask, known, 0).astype(np.int32).swapaxes(0, 1), strict=True))
         fixed = dict(zip(names, mask.copy().swapaxes(0, 1), strict=True))
@@ -61,12 +59,12 @@ class MapOrder:
         return maps, fixed
 
     def decoding_order(self, fixed: Maps) -> Order:
-        """See `Writer.decoding_order`."""
+        """See `Prior.decoding_order`."""
         return order_by_map(fixed, self.model.window // 2) if self.is_gpt else order_by_patch(fixed)
 
 
 class OnnxPrior:
-    """A prior's folder on onnxruntime; the `Prior` and `Writer` protocols. Safe to call from several threads.
+    """A prior's folder on onnxruntime; the `Prior` protocol. Safe to call from several threads.
 
     threads: None leaves the choice to the library. fingerprint: of the tokenizer it is to be paired with, checked.
     Raises ValueError for a folder that is damaged, not exported, or paired with another tokenizer.
@@ -111,26 +109,8 @@ class OnnxPrior:
         path = self.config.check_file(self.folder, name)
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, token by token; see `Prior.log_prob`."""
-        return log_prob(self, tokens, label)
-
-    def sample(
-        self,
-        known: np.ndarray,
-        mask: np.ndarray,
-        label: np.ndarray,
-        settings: Settings,
-        seed: int,
-        *,
-        sketch: np.ndarray | None = None,
-        color_bias: np.ndarray | None = None,
-    ) -> Iterator[Step]:
-        """See `Prior.sample`."""
-        return sample(self, known, mask, label, settings, seed, sketch=sketch, color_bias=color_bias)
-
     def new_state(self) -> GPTState | PixelCNNState:
-        """See `Writer.new_state`."""
+        """See `Prior.new_state`."""
         model = self.config.model
         if isinstance(model, GPTConfig):
             return GPTState(model, [level.size for level in self.levels], step=self._step)
@@ -142,7 +122,7 @@ class OnnxPrior:
         return self._critic is not None
 
     def critic(self, maps: Maps) -> np.ndarray | None:
-        """See `Writer.critic`."""
+        """See `Prior.critic`."""
         if self._critic is None:
             return None
         return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]]})[0]

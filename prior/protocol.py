@@ -1,6 +1,6 @@
 """What every prior looks like, whichever network it is and whichever library it runs on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,7 +61,32 @@ class Settings:
             raise ValueError(f"best of {self.candidates}; accepted: 1 to {MAX_CANDIDATES}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class SampleRequest:
+    """New tokens to write where `mask` is False; those of `known` are kept where it is True.
+
+    known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int, indices of classes, or the number of classes
+    for none. The same seed gives the same pictures. sketch: (*sketch_grid) int, color codes that are kept, -1 where
+    there is none. color_bias: (*sketch_grid, V) or (*grid, V) float, a logit bias of the color codes at a place (a
+    product of experts: Hinton, 2002, "Training Products of Experts").
+    """
+
+    known: np.ndarray
+    mask: np.ndarray
+    label: np.ndarray
+    settings: Settings
+    seed: int
+    sketch: np.ndarray | None = None
+    color_bias: np.ndarray | None = None
+
+    @classmethod
+    def of_classes(cls, prior: "Prior", label: np.ndarray, settings: Settings, seed: int) -> "SampleRequest":
+        """Whole pictures of (B,) classes, of which no token is known."""
+        known = np.zeros((len(label), len(prior.levels), *prior.grid), np.int32)
+        return cls(known, np.zeros(known.shape, bool), label, settings, seed)
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """A moment of sampling.
 
@@ -85,54 +110,19 @@ class Step:
 
 
 class Prior(Protocol):
-    """A model of p(tokens | class): exact likelihood, and sampling.
+    """A model of p(tokens | class), as `prior.sampling` uses it: the distributions of a few tokens at a time.
 
     A class is an index into `classes`, or `len(classes)` for none. sketch_grid: (rows, columns) of the color map that
-    a sketch or a color bias speaks of.
+    a sketch or a color bias covers. guided: the maps that guidance acts on. drafts: the maps of which several
+    candidates may be drawn.
     """
 
     levels: tuple[Level, ...]
     grid: tuple[int, int]
     sketch_grid: tuple[int, int]
     classes: tuple[str, ...]
-
-    def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, exact.
-
-        The color maps coarser than the patches count too: a coarse cell's is shared by the patches it covers.
-        """
-        ...
-
-    def sample(
-        self,
-        known: np.ndarray,
-        mask: np.ndarray,
-        label: np.ndarray,
-        settings: Settings,
-        seed: int,
-        *,
-        sketch: np.ndarray | None = None,
-        color_bias: np.ndarray | None = None,
-    ) -> Iterator[Step]:
-        """Write new tokens where `mask` is False, one after another, and keep those of `known` where it is True.
-
-        known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int. The same seed gives the same pictures.
-        sketch: (*sketch_grid) int, color codes that are kept, -1 where there is none. color_bias: (*sketch_grid, V)
-        or (*grid, V) float, a logit bias of the color codes at a place (a product of experts: Hinton, 2002, "Training
-        Products of Experts"). Stop by leaving the iteration; the last step holds all there is.
-        """
-        ...
-
-
-class Writer(Protocol):
-    """What a runtime gives to `prior.sample`: the distributions of a few tokens at a time, in the model's own order."""
-
-    levels: tuple[Level, ...]
-    grid: tuple[int, int]
-    sketch_grid: tuple[int, int]
-    classes: tuple[str, ...]
-    guided: tuple[str, ...]  # the maps that guidance acts on
-    drafts: tuple[str, ...]  # the maps of which several candidates may be drawn
+    guided: tuple[str, ...]
+    drafts: tuple[str, ...]
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[dict, dict]:
         """The maps in order, as name -> (B, h, w) int32, and which of their tokens are known, bool."""
@@ -143,7 +133,7 @@ class Writer(Protocol):
         ...
 
     def new_state(self) -> "DecodeState":
-        """Begin some pictures."""
+        """A state in which nothing is predicted yet."""
         ...
 
     def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -152,7 +142,7 @@ class Writer(Protocol):
 
 
 class DecodeState(Protocol):
-    """Pictures in the making: what a `Writer` remembers of them."""
+    """Pictures in the making: what a `Prior` remembers of them."""
 
     def predict(self, name: str, positions: np.ndarray, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray:
         """The natural-log distributions of some tokens, from all that come before them in the order.

@@ -1,21 +1,25 @@
 """`Sampler`: new pictures of a named kind, for people who want pictures rather than tokens."""
 
+import dataclasses
 import difflib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from cst.images import middle, to_float, to_image
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
 from cst.tokenizer.codebooks import from_patches
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.protocol import bits_per_patch
 from cst.tokenizer.tokens import Tokens
 from prior.config import PRETRAINED
 from prior.onnx_runtime import OnnxPrior
-from prior.protocol import LevelSettings, Settings, Step
+from prior.protocol import LevelSettings, SampleRequest, Settings, Step
+from prior.sampling import check_request, sample
 
 # By kind of prior: found by looking at samples of the shipped weights.
 DETAIL = LevelSettings(0.95, top_p=0.98)
@@ -29,10 +33,17 @@ MOST = 16  # pictures at once
 class Sampler:
     """Draws new pictures with a prior, and paints them with its tokenizer."""
 
-    def __init__(self, tokenizer: OnnxTokenizer, prior: OnnxPrior):
-        """Raises ValueError if the prior writes the tokens of another tokenizer."""
-        prior.config.check_tokenizer(tokenizer.config.fingerprint)
+    def __init__(
+        self,
+        tokenizer: CodebookTokenizer,
+        prior: OnnxPrior,
+        *,
+        draw: Callable[[SampleRequest], Iterator[Step]] | None = None,
+    ):
+        """draw: replaces `sampling.sample`, on another device. Raises ValueError for another tokenizer's prior."""
+        prior.config.check_tokenizer(tokenizer.fingerprint)
         self.tokenizer, self.prior = tokenizer, prior
+        self.draw = draw or functools.partial(sample, prior)
 
     @classmethod
     def from_pretrained(
@@ -40,7 +51,7 @@ class Sampler:
         kind: str = "gpt",
         *,
         folder: str | os.PathLike | None = None,
-        tokenizer: OnnxTokenizer | None = None,
+        tokenizer: CodebookTokenizer | None = None,
         threads: int | None = None,
     ) -> "Sampler":
         """The packaged prior of a kind, "gpt" or "pixelcnn"; or that of a folder. Raises ValueError for another."""
@@ -98,7 +109,7 @@ class Sampler:
         """Draw `count` pictures of a class (None: of no class in particular); yields after every few tokens.
 
         known: (L, h, w) int tokens, which every picture keeps where `mask`, (L, h, w) bool, is True; both or neither.
-        sketch, color_bias: see `Prior.sample`. The same seed gives the same pictures on the same machine. Raises
+        sketch, color_bias: see `SampleRequest`. The same seed gives the same pictures on the same machine. Raises
         ValueError for an unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
         """
         if count not in range(1, MOST + 1):
@@ -107,14 +118,15 @@ class Sampler:
             raise ValueError(f"the seed {seed}; accepted: a whole number from 0")
         if (known is None) != (mask is None):
             raise ValueError("known tokens without their mask, or the other way round; accepted: both or neither")
-        label = np.full(count, self.label(name))
-        if known is None or mask is None:
-            known = np.zeros((len(self.prior.levels), *self.prior.grid), np.int32)
-            mask = np.zeros(known.shape, bool)
-        known, mask = (np.repeat(array[None], count, 0) for array in (known, mask))
-        return self.prior.sample(
-            known, mask, label, settings or self.defaults, seed, sketch=sketch, color_bias=color_bias
+        request = SampleRequest.of_classes(
+            self.prior, np.full(count, self.label(name)), settings or self.defaults, int(seed)
         )
+        if known is not None and mask is not None:
+            known, mask = (np.repeat(array[None], count, 0) for array in (known, mask))
+            request = dataclasses.replace(request, known=known, mask=mask)
+        request = dataclasses.replace(request, sketch=sketch, color_bias=color_bias)
+        check_request(self.prior, request)
+        return self.draw(request)
 
     def encode(self, photo: Image.Image) -> np.ndarray:
         """The middle square of a photo as this prior sees it -> (L, h, w) int32 tokens."""
@@ -132,7 +144,7 @@ class Sampler:
         patches += np.where(known[:, 2], books.texture[step.tokens[:, 2]], 0)
         return [to_image(picture) for picture in from_patches(patches, books.patch)]
 
-    def paint(self, step: Step) -> list[Image.Image]:
+    def decode(self, step: Step) -> list[Image.Image]:
         """The pictures by RenderNet, where all three levels are known; where not, as in `preview`."""
         if not step.known.all(1).any():
             return self.preview(step)

@@ -7,49 +7,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from prior.config import CELLS, LEVEL_OF
-from prior.protocol import LevelSettings, Settings, Step, Writer
+from prior.protocol import LevelSettings, Prior, SampleRequest, Step
 
 Maps = dict[str, np.ndarray]
 
 
-def sample(
-    writer: Writer,
-    known: np.ndarray,
-    mask: np.ndarray,
-    label: np.ndarray,
-    settings: Settings,
-    seed: int,
-    *,
-    sketch: np.ndarray | None = None,
-    color_bias: np.ndarray | None = None,
-) -> Iterator[Step]:
-    """Write new tokens where `mask` is False, and keep those of `known` where it is True; see `Prior.sample`.
+def sample(prior: Prior, request: SampleRequest) -> Iterator[Step]:
+    """Draw what a request leaves open, in the model's own order.
 
-    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every few tokens; once
-    if nothing is to be written. Raises ValueError, before the first step, for arguments that don't fit the model.
+    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every few tokens, and
+    once if nothing is to be drawn; the last step holds everything. To stop, close the iterator. Raises ValueError,
+    before the first step, for a request that does not fit the model.
     """
-    check(writer, known, mask, label)
-    check_sketch(writer, sketch, color_bias)
-    if len(settings.levels) != len(writer.levels):
-        raise ValueError(f"settings for {len(settings.levels)} levels; accepted: {len(writer.levels)}, one per level")
-    maps, fixed = writer.prepare(known, mask, sketch)
-    order = writer.decoding_order(fixed)
-    sizes = [level.size for level in writer.levels]
+    check_request(prior, request)
+    settings, color_bias = request.settings, request.color_bias
+    maps, fixed = prior.prepare(request.known, request.mask, request.sketch)
+    order = prior.decoding_order(fixed)
+    sizes = [level.size for level in prior.levels]
     biases = {} if color_bias is None else biases_by_map(color_bias, maps)
-    drafts = [name for name, _ in order if name in writer.drafts]
-    many = settings.candidates if drafts and writer.critic(maps) is not None else 1
-    pictures = Pictures(maps, fixed, label.astype(np.int64), seed, len(writer.levels), many)
+    drafts = [name for name, _ in order if name in prior.drafts]
+    many = settings.candidates if drafts and prior.critic(maps) is not None else 1
+    pictures = Pictures(maps, fixed, request.label.astype(np.int64), request.seed, len(prior.levels), many)
     total = sum(len(positions) for _, positions in order)
-    state, done = writer.new_state(), 0
+    state, done = prior.new_state(), 0
     if not order:
         yield pictures.step("texture", 0, 0)
     for name, positions in order:
-        if pictures.many > 1 and name not in writer.drafts:
-            pictures.choose(writer.critic(pictures.maps))
+        if pictures.many > 1 and name not in prior.drafts:
+            pictures.choose(prior.critic(pictures.maps))
         level = LEVEL_OF[name]
         rows, columns = np.divmod(positions, pictures.maps[name].shape[2])
-        guided = settings.guidance != 1 and name in writer.guided and (pictures.label != len(writer.classes)).any()
-        cond = scores = pictures.predict(state, name, positions, len(writer.classes) if guided else None)
+        guided = settings.guidance != 1 and name in prior.guided and (pictures.label != len(prior.classes)).any()
+        cond = scores = pictures.predict(state, name, positions, len(prior.classes) if guided else None)
         if guided:
             cond, uncond = np.split(scores, 2)
             scores = uncond + settings.guidance * (cond - uncond)
@@ -140,9 +129,12 @@ def biases_by_map(color_bias: np.ndarray, maps: Maps) -> Maps:
     return biases
 
 
-def log_prob(writer: Writer, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, one after another."""
-    return score_tokens(writer, tokens, label, likeliest=1).log_prob
+def log_prob(prior: Prior, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, one after another.
+
+    The color maps coarser than the patches count too: the value of a coarse cell is shared by the patches it covers.
+    """
+    return score_tokens(prior, tokens, label, likeliest=1).log_prob
 
 
 @dataclass(frozen=True)
@@ -158,22 +150,22 @@ class TokenScores:
     p: np.ndarray
 
 
-def score_tokens(writer: Writer, tokens: np.ndarray, label: np.ndarray, *, likeliest: int = 5) -> TokenScores:
+def score_tokens(prior: Prior, tokens: np.ndarray, label: np.ndarray, *, likeliest: int = 5) -> TokenScores:
     """(B, L, h, w) int tokens and (B,) int classes -> the likelihood of each, and the `likeliest` codes there.
 
     Raises ValueError for arguments that don't fit the model.
     """
     mask = np.zeros(tokens.shape, bool)
-    check(writer, tokens, mask | True, label)
-    most = min(level.size for level in writer.levels)
+    check(prior, tokens, mask | True, label)
+    most = min(level.size for level in prior.levels)
     if not 1 <= likeliest <= most:
         raise ValueError(f"the {likeliest} likeliest codes; accepted: 1 to {most}")
     tokens, label = tokens.astype(np.int32), label.astype(np.int64)
-    maps, fixed = writer.prepare(tokens, mask | True, None)
-    state = writer.new_state()
+    maps, fixed = prior.prepare(tokens, mask | True, None)
+    state = prior.new_state()
     found = np.zeros(tokens.shape, np.float32)
     codes, p = (np.empty((*tokens.shape, likeliest), kind) for kind in (np.int32, np.float32))
-    for name, positions in writer.decoding_order({name: np.zeros_like(known) for name, known in fixed.items()}):
+    for name, positions in prior.decoding_order({name: np.zeros_like(known) for name, known in fixed.items()}):
         level = LEVEL_OF[name]
         rows, columns = np.divmod(positions, maps[name].shape[2])
         scores = state.predict(name, positions, maps, label)  # (B, n, V)
@@ -211,36 +203,46 @@ def sample_categorical(p: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     return (total > uniforms[:, None] * total[:, -1:]).argmax(1)
 
 
-def check(writer: Writer, known: np.ndarray, mask: np.ndarray, label: np.ndarray) -> None:
+def check_request(prior: Prior, request: SampleRequest) -> None:
+    """Raise ValueError unless a request fits the model."""
+    check(prior, request.known, request.mask, request.label)
+    check_sketch(prior, request.sketch, request.color_bias)
+    if len(request.settings.levels) != len(prior.levels):
+        raise ValueError(
+            f"settings for {len(request.settings.levels)} levels; accepted: {len(prior.levels)}, one per level"
+        )
+
+
+def check(prior: Prior, known: np.ndarray, mask: np.ndarray, label: np.ndarray) -> None:
     """Raise ValueError unless tokens, of which those where `mask` is True count, and classes fit the model."""
-    wanted = (len(writer.levels), *writer.grid)
+    wanted = (len(prior.levels), *prior.grid)
     if known.ndim != 4 or known.shape[1:] != wanted or len(known) < 1 or not np.issubdtype(known.dtype, np.integer):
         raise ValueError(
             f"tokens are {known.dtype} {known.shape}; accepted: integers (B, {', '.join(map(str, wanted))})"
         )
     if mask.shape != known.shape or mask.dtype != bool:
         raise ValueError(f"the mask is {mask.dtype} {mask.shape}; accepted: bool {known.shape}, as the tokens")
-    for index, level in enumerate(writer.levels):
+    for index, level in enumerate(prior.levels):
         codes = known[:, index][mask[:, index]]
         if codes.size and not 0 <= codes.min() <= codes.max() < level.size:
             raise ValueError(f"{level.name} codes span {codes.min()} to {codes.max()}; accepted: 0 to {level.size - 1}")
-    most = len(writer.classes)
+    most = len(prior.classes)
     if label.shape != known.shape[:1] or not np.issubdtype(label.dtype, np.integer):
         raise ValueError(f"classes are {label.dtype} {label.shape}; accepted: integers ({len(known)},), one a picture")
     if not 0 <= label.min() <= label.max() <= most:
         raise ValueError(f"classes span {label.min()} to {label.max()}; accepted: 0 to {most - 1}, or {most} for none")
 
 
-def check_sketch(writer: Writer, sketch: np.ndarray | None, color_bias: np.ndarray | None) -> None:
+def check_sketch(prior: Prior, sketch: np.ndarray | None, color_bias: np.ndarray | None) -> None:
     """Raise ValueError unless a sketch and a color bias fit the model, and the bias is finite."""
-    size = writer.levels[0].size
+    size = prior.levels[0].size
     if sketch is not None:
-        if sketch.shape != writer.sketch_grid or not np.issubdtype(sketch.dtype, np.integer):
-            raise ValueError(f"the sketch is {sketch.dtype} {sketch.shape}; accepted: integers {writer.sketch_grid}")
+        if sketch.shape != prior.sketch_grid or not np.issubdtype(sketch.dtype, np.integer):
+            raise ValueError(f"the sketch is {sketch.dtype} {sketch.shape}; accepted: integers {prior.sketch_grid}")
         if not -1 <= sketch.min() <= sketch.max() < size:
             raise ValueError(f"a sketch of codes {sketch.min()} to {sketch.max()}; accepted: 0 to {size - 1}, or -1")
     if color_bias is None:
         return
-    kind, accepted = color_bias.dtype, ((*writer.sketch_grid, size), (*writer.grid, size))
+    kind, accepted = color_bias.dtype, ((*prior.sketch_grid, size), (*prior.grid, size))
     if color_bias.shape not in accepted or not np.issubdtype(kind, np.floating) or not np.isfinite(color_bias).all():
         raise ValueError(f"the color bias is {kind} {color_bias.shape}; accepted: finite floats {accepted[0]}")

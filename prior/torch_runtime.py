@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from prior.models.critic import Critic
 from prior.models.gpt import GPT
 from prior.models.pixelcnn import PixelCNN
 from prior.onnx_runtime import MapOrder
-from prior.protocol import Settings, Step
-from prior.sampling import Maps, check, sample
+from prior.sampling import Maps, check
 
 WEIGHTS, CRITIC_WEIGHTS = "model.safetensors", "critic.safetensors"
 
@@ -65,7 +63,7 @@ def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu")
 
 
 class TorchPrior:
-    """A network on torch; the `Prior` and `Writer` protocols on numpy arrays."""
+    """A network on torch; the `Prior` protocol on numpy arrays."""
 
     def __init__(self, net: GPT | PixelCNN, config: PriorConfig, critic: Critic | None = None):
         self.net, self.config, self._critic = net, config, critic
@@ -87,7 +85,7 @@ class TorchPrior:
 
     @torch.no_grad()
     def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, all at once; see `Prior.log_prob`."""
+        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, all at once; see `prior.sampling.log_prob`."""
         check(self, tokens, np.ones(tokens.shape, bool), label)
         codes, classes = self._tensor(tokens), self._tensor(label)
         if not isinstance(self.net, GPT):
@@ -103,29 +101,15 @@ class TorchPrior:
             found[0] += F.interpolate(cells, (h, w), mode="nearest")[:, 0]
         return torch.stack(found, 1).cpu().numpy()
 
-    def sample(
-        self,
-        known: np.ndarray,
-        mask: np.ndarray,
-        label: np.ndarray,
-        settings: Settings,
-        seed: int,
-        *,
-        sketch: np.ndarray | None = None,
-        color_bias: np.ndarray | None = None,
-    ) -> Iterator[Step]:
-        """See `Prior.sample`."""
-        return sample(self, known, mask, label, settings, seed, sketch=sketch, color_bias=color_bias)
-
     def new_state(self) -> GPTState | PixelCNNState:
-        """See `Writer.new_state`."""
+        """See `Prior.new_state`."""
         if isinstance(self.net, GPT):
             return GPTState(self.net.config, [level.size for level in self.levels], step=self._step)
         return PixelCNNState(look=self._look, head=self._head)
 
     @torch.no_grad()
     def critic(self, maps: Maps) -> np.ndarray | None:
-        """See `Writer.critic`."""
+        """See `Prior.critic`."""
         if self._critic is None:
             return None
         return self._critic(self.net.colors[self._tensor(maps[COARSE[-1]])]).cpu().numpy()

@@ -2,81 +2,63 @@
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from gradio.context import LocalContext
 
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
 from cst.tokenizer.config import PRETRAINED
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
-from cst.tokenizer.torch_runtime import load_rendernet
+from cst.tokenizer.torch_runtime import TorchTokenizer
 from prior.onnx_runtime import OnnxPrior
-from prior.protocol import Settings, Step
-from prior.sampling import check, check_sketch
+from prior.protocol import SampleRequest, Step
+from prior.sampler import Sampler
+from prior.sampling import sample
 from prior.torch_runtime import TorchPrior
 from space.device import is_zero_gpu
 
 # What ZeroGPU reserves of a visitor's daily minutes at most: a batch of pictures takes a few seconds of it.
 PAINT_SECONDS = 15
 SAMPLE_SECONDS = 60
-MOST_PATCHES = 256 * 256  # painted in one piece: the largest photo of the page, so that a GPU is asked for once
 
 
-class GpuTokenizer(OnnxTokenizer):
-    """A tokenizer whose RenderNet paints by torch on `device`, in float32; the codebook search stays in numpy.
+def load_tokenizer(folder: str | os.PathLike = PRETRAINED, *, device: str) -> CodebookTokenizer:
+    """A tokenizer that decodes by torch on `device`, in float32.
 
-    On ZeroGPU it paints by onnxruntime what no visitor asked for, such as the pictures that the page is built with: a
-    GPU is lent to a visitor, and the page must come up when none is free.
+    A ZeroGPU is lent to a visitor, and the page must come up when none is free. There, what no visitor asked for, such
+    as the pictures the page is built with, is decoded by onnxruntime. Raises ValueError for a device that torch can't
+    use, or an artifact that is damaged.
     """
+    prepare(device)
+    tokenizer = TorchTokenizer(folder, device=device)
+    on_torch = tokenizer.render
 
-    def __init__(self, folder: str | os.PathLike = PRETRAINED, *, device: str, threads: int | None = None):
-        """See `OnnxTokenizer`; raises ValueError also for a device that torch can't use."""
-        prepare(device)
-        super().__init__(folder, target="cpu", threads=threads)
-        self.precision = "float"
-        self.most = MOST_PATCHES
-        net = load_rendernet(self.folder, self.config, self.codebooks).to(device)
+    def paint(tokens: np.ndarray) -> np.ndarray:
+        return on_torch(tokens)
 
-        @torch.no_grad()
-        def paint(tokens: np.ndarray) -> np.ndarray:
-            return net(torch.from_numpy(tokens).long().to(device)).cpu().numpy()
-
-        lent, processor = on_gpu(paint, seconds=PAINT_SECONDS), self._network
-        self._network = lambda tokens: (lent if is_asked_for() or not is_zero_gpu() else processor)(tokens)
-        self.running_on = f"torch {torch.__version__} on {device}" + (" (ZeroGPU)" if is_zero_gpu() else "")
+    lent = on_gpu(paint, seconds=PAINT_SECONDS)
+    if is_zero_gpu():
+        on_processor = OnnxTokenizer(folder, target="cpu", precision="float").render
+        tokenizer.render = lambda tokens: (lent if is_asked_for() else on_processor)(tokens)
+        tokenizer.running_on += " (ZeroGPU)"
+    return tokenizer
 
 
-class GpuPrior(OnnxPrior):
-    """A prior that samples by torch on `device`; single tokens are still predicted on the processor."""
+def load_sampler(
+    folder: str | os.PathLike, tokenizer: CodebookTokenizer, *, device: str, threads: int | None = None
+) -> Sampler:
+    """A sampler that draws by torch on `device`; Look inside still scores tokens on the processor.
 
-    def __init__(self, folder: str | os.PathLike, *, device: str, threads: int | None = None):
-        """See `OnnxPrior`; raises ValueError also for a device that torch can't use."""
-        prepare(device)
-        super().__init__(folder, threads=threads)
-        prior = TorchPrior.load(folder, device=device)
+    Raises ValueError for a device that torch can't use, or a prior that is damaged or of another tokenizer.
+    """
+    prepare(device)
+    prior = TorchPrior.load(folder, device=device)
 
-        def write(*wish: Any) -> Iterator[Step]:
-            *most, sketch, color_bias = wish
-            yield from prior.sample(*most, sketch=sketch, color_bias=color_bias)
+    def write(request: SampleRequest) -> Iterator[Step]:
+        yield from sample(prior, request)
 
-        self._write = on_gpu(write, seconds=SAMPLE_SECONDS)
-
-    def sample(
-        self,
-        known: np.ndarray,
-        mask: np.ndarray,
-        label: np.ndarray,
-        settings: Settings,
-        seed: int,
-        *,
-        sketch: np.ndarray | None = None,
-        color_bias: np.ndarray | None = None,
-    ) -> Iterator[Step]:
-        """See `Prior.sample`. Whoever closes the iterator stops the GPU after the token it is at."""
-        check(self, known, mask, label)  # here: of an error in ZeroGPU's process only the class comes back
-        check_sketch(self, sketch, color_bias)
-        return self._write(known, mask, label, settings, seed, sketch, color_bias)
+    return Sampler(tokenizer, OnnxPrior(folder, threads=threads), draw=on_gpu(write, seconds=SAMPLE_SECONDS))
 
 
 def on_gpu(function: Callable, *, seconds: int) -> Callable:

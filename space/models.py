@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from cst import CST
 from cst.artifact import find_artifact
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
-from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.config import KINDS, PRETRAINED, PriorConfig
 from prior.sampler import Sampler
 from space.device import check_torch
@@ -85,18 +85,18 @@ class Models:
     def _load_cst(self, quality: str) -> CST:
         if self._device == "cpu":
             return CST.from_pretrained(self._folder, precision=quality, **self._options)
-        from space.gpu import GpuTokenizer
+        from space.gpu import load_tokenizer
 
         folder = TOKENIZER if self._folder is None else find_artifact(self._folder)
-        return CST(GpuTokenizer(folder, device=self._device, threads=self._options["threads"]))
+        return CST(load_tokenizer(folder, device=self._device))
 
-    def _load_sampler(self, kind: str, tokenizer: OnnxTokenizer) -> Sampler:
+    def _load_sampler(self, kind: str, tokenizer: CodebookTokenizer) -> Sampler:
         folder, threads = self._priors.get(kind), self._options["threads"]
         if self._device == "cpu":
             return Sampler.from_pretrained(kind, folder=folder, tokenizer=tokenizer, threads=threads)
-        from space.gpu import GpuPrior
+        from space.gpu import load_sampler
 
-        return Sampler(tokenizer, GpuPrior(folder or PRETRAINED / kind, device=self._device, threads=threads))
+        return load_sampler(folder or PRETRAINED / kind, tokenizer, device=self._device, threads=threads)
 
     def _check(self, kind: str) -> None:
         """Raise ValueError unless the folder holds a prior of this kind and of this tokenizer."""
@@ -104,7 +104,7 @@ class Models:
         config = PriorConfig.load(folder)
         if config.kind != kind:
             raise ValueError(f"'{folder}' is a prior of kind {config.kind}; accepted here: {kind}")
-        config.check_tokenizer(self.cst("int8").tokenizer.config.fingerprint)
+        config.check_tokenizer(self.cst("int8").tokenizer.fingerprint)
 
 
 def by_kind(folders: Iterable[str | os.PathLike]) -> dict[str, str | os.PathLike]:

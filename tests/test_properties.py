@@ -79,7 +79,7 @@ def test_a_picture_of_any_mode_and_size_comes_back_at_its_size(width: int, heigh
 @given(codes=ANYTHING, width=NUMBER, height=NUMBER, levels=NUMBER)
 @QUIET
 def test_tokens_of_any_kind_are_painted_or_refused(codes: np.ndarray, width, height, levels, cst: CST):
-    tokens = Tokens(codes, (width, height), cst.tokenizer.config.fingerprint)
+    tokens = Tokens(codes, (width, height), cst.tokenizer.fingerprint)
     for function in (cst.decode, cst.compress, lambda tokens: cst.draw(tokens, levels=levels)):
         attempt(function, tokens)
 
@@ -90,7 +90,7 @@ def test_whole_tokens_are_painted_at_their_size(data: st.DataObject, h: int, w: 
     size = data.draw(st.integers(8 * w - 7, 8 * w)), data.draw(st.integers(8 * h - 7, 8 * h))
     sizes = [level.size for level in cst.tokenizer.levels]
     codes = np.stack([data.draw(arrays.arrays(np.int32, (h, w), elements=st.integers(0, k - 1))) for k in sizes])
-    tokens = Tokens(codes, size, cst.tokenizer.config.fingerprint)
+    tokens = Tokens(codes, size, cst.tokenizer.fingerprint)
     assert cst.decode(tokens).size == size
     drawn = attempt(cst.draw, tokens, levels=levels)
     assert (drawn is not None) == (1 <= levels <= 3)
@@ -142,7 +142,7 @@ def test_a_wish_for_pictures_is_granted_or_refused(name, count, seed, known, mas
 def test_every_setting_in_range_draws_codes_in_range(count, seed, temperature, guidance, sampler: Sampler):
     wished = Settings((LevelSettings(temperature),) * 3, guidance)
     *_, step = sampler.sample("daisy", count=count, seed=seed, settings=wished)
-    assert len(sampler.paint(step)) == count
+    assert len(sampler.decode(step)) == count
     for index, level in enumerate(sampler.prior.levels):
         assert set(step.tokens[:, index].ravel()) <= set(range(level.size))
 

@@ -90,7 +90,7 @@ from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.sampler import Sampler
 sampler = Sampler.from_pretrained(folder={str(prior_folder)!r}, tokenizer=OnnxTokenizer({str(artifact)!r}))
 *_, last = sampler.sample("daisy", count=1)
-sampler.paint(last)[0].save({str(tmp_path / "out.png")!r})
+sampler.decode(last)[0].save({str(tmp_path / "out.png")!r})
 print(sorted(name for name in {HEAVY} if name in sys.modules))
 """
     done = run_python("-c", code)

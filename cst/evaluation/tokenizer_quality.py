@@ -165,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
     saved = {
         "photos": seen,
         "size": flags.size,
-        "fingerprint": evaluation.tokenizer.config.fingerprint,
+        "fingerprint": evaluation.tokenizer.fingerprint,
         "rows": [dataclasses.asdict(row) for row in evaluation.rows()],
         "usage": {name: usage(counts) for name, counts in zip(names, evaluation.counts, strict=True)},
     }

@@ -4,15 +4,13 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from cst.tokenizer.codebooks import Codebooks, check_beam
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer, Render
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
-from cst.tokenizer.tiling import Box, windows
 
 FILES = {"int8": "rendernet.int8.onnx", "float": "rendernet.float.onnx"}
 PROVIDERS = {
@@ -22,10 +20,9 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
-MOST_THREADS = 1024
-MOST = {"int8": 20_480, "float": 6_800}  # patches that are painted in one piece: under a second's work on two cores
+MAX_THREADS = 1024
+MAX_PATCHES = {"int8": 20_480, "float": 6_800}  # rendered in one piece: under a second on two cores
 TARGETS = ("auto", "openvino", *PROVIDERS)
-Network = Callable[[np.ndarray], np.ndarray]  # tokens (B, L, h, w) int32 -> picture (B, 3, H, W) float32
 
 
 def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +32,12 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
 
 
-class OnnxTokenizer:
-    """An artifact on onnxruntime (or OpenVINO); the `Tokenizer` protocol.
+class OnnxTokenizer(CodebookTokenizer):
+    """A tokenizer whose RenderNet runs on onnxruntime or OpenVINO. Safe to call from several threads.
 
-    target: where RenderNet runs, one of `TARGETS`. `auto` takes OpenVINO where it is installed, else a GPU, else the
-    CPU. A target that is not available falls back to the CPU; `running_on` says what is used, and why.
-    precision: "int8" or "float". threads: None leaves the choice to the library. npu_config: VitisAI's config file.
-    The codebook search always runs in numpy. Safe to call from several threads.
+    target: one of `TARGETS`. `auto` takes OpenVINO where it is installed, else a GPU, else the CPU. A target that is
+    not available falls back to the CPU; `running_on` reports what is used, and why. precision: "int8" or "float".
+    threads: None leaves the choice to the library. npu_config: VitisAI's config file. beam: see `CodebookTokenizer`.
     """
 
     def __init__(
@@ -58,53 +54,20 @@ class OnnxTokenizer:
             raise ValueError(f"no target '{target}'; accepted: {', '.join(TARGETS)}")
         if precision not in FILES:
             raise ValueError(f"no precision '{precision}'; accepted: {', '.join(FILES)}")
-        if threads is not None and threads not in range(1, MOST_THREADS + 1):
-            raise ValueError(f"{threads} threads; accepted: at least 1, at most {MOST_THREADS}")
-        self.folder, self.precision, self.most = Path(folder), precision, MOST[precision]
-        self.config = TokenizerConfig.load(folder)
-        self.codebooks = Codebooks.of_artifact(folder, self.config)
-        self.levels, self.patch = self.codebooks.levels, self.config.patch
-        self.beam = self.config.beam if beam is None else beam
-        check_beam(self.beam)
+        if threads is not None and threads not in range(1, MAX_THREADS + 1):
+            raise ValueError(f"{threads} threads; accepted: at least 1, at most {MAX_THREADS}")
+        config = TokenizerConfig.load(folder)
+        super().__init__(Path(folder), config, beam=beam, max_patches=MAX_PATCHES[precision])
+        self.precision = precision
         if precision == "float":
-            self.config.check_file(folder, "rendernet.safetensors")  # holds the weights of the float graph
-        path = self.config.check_file(folder, FILES[precision])
-        self._network, self.running_on = open_network(path, target=target, threads=threads, npu_config=npu_config)
-
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """(B, 3, H, W) float32 in [0, 1], sides multiples of the patch -> (B, L, h, w) int32."""
-        return self.codebooks.encode(images, beam=self.beam)
-
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) integers -> (B, 3, H, W) float32 in [0, 1]. Raises ValueError for codes out of range."""
-        self.codebooks.check_tokens(tokens)
-        b, _, h, w = tokens.shape
-        picture = np.empty((b, 3, h * self.patch, w * self.patch), np.float32)
-        for (rows, columns), piece in self.paint(tokens):
-            picture[:, :, rows, columns] = piece
-        return picture
-
-    def paint(self, tokens: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
-        """As `decode`, piece by piece: yields its place in pixels, and (B, 3, n, m) float32 in [0, 1] to stand there.
-
-        Pieces keep memory flat and let a caller stop. Nothing is lost by them: each is painted from all the patches
-        that its pixels depend on. A picture of at most `most` patches is one.
-        """
-        self.codebooks.check_tokens(tokens)
-        for window in windows(*tokens.shape[2:], most=self.most, margin=self.config.rendernet.margin):
-            painted = self._network(np.ascontiguousarray(tokens[:, :, *window.seen], np.int32))
-            kept = painted[:, :, *in_pixels(window.inner, self.patch)]
-            yield in_pixels(window.kept, self.patch), np.clip(kept, 0, 1)
-
-
-def in_pixels(box: Box, patch: int) -> Box:
-    """Rows and columns of patches -> of pixels."""
-    return tuple(slice(patch * side.start, patch * side.stop) for side in box)
+            config.check_file(folder, "rendernet.safetensors")  # holds the weights of the float graph
+        path = config.check_file(folder, FILES[precision])
+        self.render, self.running_on = open_network(path, target=target, threads=threads, npu_config=npu_config)
 
 
 def open_network(
     path: Path, *, target: str, threads: int | None = None, npu_config: str | os.PathLike | None = None
-) -> tuple[Network, str]:
+) -> tuple[Render, str]:
     """(RenderNet ready to run, what it runs on). Raises ValueError if the NPU is asked for without its config file."""
     has_openvino = importlib.util.find_spec("openvino") is not None
     if target == "openvino" or (target == "auto" and has_openvino):
@@ -117,8 +80,8 @@ def open_network(
     return _open_onnxruntime(path, target, threads, npu_config)
 
 
-def _open_openvino(path: Path, threads: int | None) -> tuple[Network, str]:
-    # Else its next line asks another package to report to its maker that it was loaded, and on which machine.
+def _open_openvino(path: Path, threads: int | None) -> tuple[Render, str]:
+    # Stop openvino from sending telemetry on import.
     sys.modules.setdefault("openvino_telemetry", None)
     import openvino
 
@@ -144,7 +107,7 @@ def _open_openvino(path: Path, threads: int | None) -> tuple[Network, str]:
 
 def _open_onnxruntime(
     path: Path, target: str, threads: int | None, npu_config: str | os.PathLike | None
-) -> tuple[Network, str]:
+) -> tuple[Render, str]:
     onnxruntime = load_onnxruntime()
     available = onnxruntime.get_available_providers()
     if target == "auto":
@@ -165,13 +128,15 @@ def _open_onnxruntime(
     used = session.get_providers()[0]
     if used != provider:
         note = f" ({provider} could not start)"
-    return lambda tokens: session.run(None, {"tokens": tokens})[
-        0
-    ], f"onnxruntime {onnxruntime.__version__} {used}{note}"
+
+    def render(tokens: np.ndarray) -> np.ndarray:
+        return session.run(None, {"tokens": tokens})[0]
+
+    return render, f"onnxruntime {onnxruntime.__version__} {used}{note}"
 
 
 def load_onnxruntime() -> ModuleType:
-    """onnxruntime, told before it is loaded to report nothing to its maker: loaded without a word, it does."""
+    """Import onnxruntime with telemetry disabled."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 

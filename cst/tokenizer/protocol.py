@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -21,15 +21,21 @@ def bits_per_patch(levels: Sequence[Level]) -> float:
     return sum(math.log2(level.size) for level in levels)
 
 
-@runtime_checkable
 class Tokenizer(Protocol):
     """Images to integer tokens and back.
 
-    `levels` run from coarse to fine; `patch` is the side in pixels of the square that one token a level describes.
+    levels: from coarse to fine. patch: the side, in pixels, of the square that one token per level describes.
+    fingerprint: names the vocabulary; tokens can be decoded by any tokenizer of the same fingerprint.
     """
 
-    levels: tuple[Level, ...]
-    patch: int
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+
+    @property
+    def patch(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """(B, 3, H, W) float32 in [0, 1], H and W multiples of `patch` -> (B, L, h, w) int32."""

@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from cst.tokenizer.codebooks import Codebooks, check_images
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
+from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 from cst.tokenizer.rendernet import RenderNet
+
+MAX_PATCHES = 256 * 256  # rendered in one piece: the largest photo of the page
 
 
 class TorchEncoder:
@@ -53,27 +56,24 @@ class TorchEncoder:
         return torch.addmm(-self.halves[level], x, self.tables[level].T)
 
 
-class TorchTokenizer:
-    """An artifact on torch; the `Tokenizer` protocol on numpy arrays."""
+class TorchTokenizer(CodebookTokenizer):
+    """A tokenizer whose RenderNet runs on a torch device, in float32."""
 
-    def __init__(self, folder: str | os.PathLike = PRETRAINED, *, device: torch.device | str = "cpu"):
-        self.config = TokenizerConfig.load(folder)
-        self.codebooks = Codebooks.of_artifact(folder, self.config)
-        self.levels, self.patch, self.device = self.codebooks.levels, self.config.patch, torch.device(device)
-        self.encoder = TorchEncoder(self.codebooks, self.device)
-        self.net = load_rendernet(folder, self.config, self.codebooks).to(self.device)
-
-    def encode(self, images: np.ndarray, *, beam: int | None = None) -> np.ndarray:
-        """(B, 3, H, W) float32 in [0, 1], sides multiples of the patch -> (B, L, h, w) int32."""
-        check_images(images, self.patch)
-        tokens = self.encoder(torch.from_numpy(images).to(self.device), beam=beam or self.config.beam)
-        return tokens.to(torch.int32).cpu().numpy()
+    def __init__(
+        self,
+        folder: str | os.PathLike = PRETRAINED,
+        *,
+        device: torch.device | str = "cpu",
+        max_patches: int = MAX_PATCHES,
+    ):
+        super().__init__(Path(folder), TokenizerConfig.load(folder), beam=None, max_patches=max_patches)
+        self.net = load_rendernet(folder, self.config, self.codebooks).to(device)
+        self.device, self.render = torch.device(device), self._render
+        self.running_on = f"torch {torch.__version__} on {device}"
 
     @torch.no_grad()
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) int -> (B, 3, H, W) float32 in [0, 1]."""
-        self.codebooks.check_tokens(tokens)
-        return self.net(torch.from_numpy(tokens).long().to(self.device)).clamp(0, 1).cpu().numpy()
+    def _render(self, tokens: np.ndarray) -> np.ndarray:
+        return self.net(torch.from_numpy(tokens).long().to(self.device)).cpu().numpy()
 
 
 def load_rendernet(folder: str | os.PathLike, config: TokenizerConfig, codebooks: Codebooks) -> RenderNet:

@@ -23,7 +23,7 @@ from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.contact_sheet import contact_sheet
 from prior.evaluation.judge_features import network
 from prior.evaluation.judge_scores import Judge, Row, table
-from prior.protocol import Settings
+from prior.protocol import SampleRequest, Settings
 from prior.sampler import DEFAULTS, MOST, Sampler
 
 SHOWN = 24  # pictures of a row on its sheet, and on the blind one
@@ -51,11 +51,12 @@ def draw(
         mask = np.zeros(tokens[part].shape, bool)
         mask[:, kept] = True
         chosen = int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
-        steps = sampler.prior.sample(tokens[part], mask, labels[part], settings or sampler.defaults, chosen)
+        request = SampleRequest(tokens[part], mask, labels[part], settings or sampler.defaults, chosen)
+        steps = sampler.draw(request)
         words = f"pictures {start + 1} to {min(start + MOST, len(names))} of {len(names)}"
         total = int((~mask[0]).sum())
         bar = tqdm(steps, desc=words, total=total, unit="token", leave=False)
-        pictures += sampler.paint(deque(bar, maxlen=1).pop())  # the last step holds all there is
+        pictures += sampler.decode(deque(bar, maxlen=1).pop())  # the last step holds all there is
     return pictures
 
 
@@ -175,7 +176,7 @@ def judge(flags: argparse.Namespace) -> str:
     report = {"rows": [asdict(row) for row in rows], "seed": flags.seed, "classes": bench.names, "seconds": seconds}
     report["settings"] = {kind: asdict(sampler.defaults) for kind, sampler in samplers.items()}
     report["weights"] = {kind: sampler.prior.config.files["model.safetensors"] for kind, sampler in samplers.items()}
-    report["tokenizer"] = tokenizer.config.fingerprint
+    report["tokenizer"] = tokenizer.fingerprint
     write_json(flags.out / "judge.json", report)
     note = (
         f"({rows[0].pictures} pictures a row, of the classes of as many held-out photos, which are what distances are "

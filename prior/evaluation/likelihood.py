@@ -117,7 +117,7 @@ def evaluate(flags: argparse.Namespace) -> str:
         raise ValueError(f"a limit of {flags.limit}, {flags.count} samples; accepted: at least 1")
     tokenizer = OnnxTokenizer(flags.tokenizer)
     folders = flags.prior or [PRETRAINED / "gpt", PRETRAINED / "pixelcnn"]
-    priors = {folder.resolve().name: OnnxPrior(folder, fingerprint=tokenizer.config.fingerprint) for folder in folders}
+    priors = {folder.resolve().name: OnnxPrior(folder, fingerprint=tokenizer.fingerprint) for folder in folders}
     entries, held_out = split(find_photos(flags.images))
     return "\n\n".join(
         report(group, entries, held_out[: flags.limit], tokenizer, flags) for group in alike(priors).values()

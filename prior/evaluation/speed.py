@@ -15,7 +15,9 @@ import numpy as np
 
 from prior.config import LAYOUT, LEVEL_OF, PRETRAINED, GPTConfig
 from prior.onnx_runtime import OnnxPrior
+from prior.protocol import SampleRequest
 from prior.sampler import DEFAULTS
+from prior.sampling import sample
 
 
 class TimedPrior(OnnxPrior):
@@ -46,7 +48,8 @@ def measure(flags: argparse.Namespace) -> str:
     prior = TimedPrior(flags.prior, threads=flags.threads)
     if not isinstance(prior.config.model, GPTConfig):
         raise ValueError(f"'{flags.prior}' is a {prior.config.kind}; the comparison is for a GPT")
-    maps = {name: codes[0].size for name, codes in prior.prepare(*nothing_known(prior, 1), None)[0].items()}
+    empty = request(prior, 1)
+    maps = {name: codes[0].size for name, codes in prior.prepare(empty.known, empty.mask, None)[0].items()}
     generators = [generator(prior, name, count, flags) for name, count in maps.items()]
     runs: list[Counter] = []
     ours, theirs = in_turn(
@@ -63,16 +66,15 @@ def measure(flags: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def nothing_known(prior: OnnxPrior, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens and mask of pictures that are yet to be written."""
-    known = np.zeros((batch, len(prior.levels), *prior.grid), np.int32)
-    return known, known > 0
+def request(prior: OnnxPrior, batch: int) -> SampleRequest:
+    """Pictures of the first class with the default settings."""
+    return SampleRequest.of_classes(prior, np.zeros(batch, np.int64), DEFAULTS["gpt"], 0)
 
 
 def write(prior: OnnxPrior, batch: int) -> Counter:
     """Sample `batch` pictures; returns the seconds of each map."""
     spent, last = Counter(), time.perf_counter()
-    for step in prior.sample(*nothing_known(prior, batch), np.zeros(batch, np.int64), DEFAULTS["gpt"], 0):
+    for step in sample(prior, request(prior, batch)):
         now = time.perf_counter()
         spent[step.name] += now - last
         last = now

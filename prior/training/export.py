@@ -23,6 +23,7 @@ from prior.models.context_window import Window
 from prior.models.gpt import GPT, Detail, Layout
 from prior.models.pixelcnn import GatedTrunk, PixelCNN
 from prior.onnx_runtime import OnnxPrior, gpt_graph, head_graph
+from prior.sampling import log_prob
 from prior.torch_runtime import WEIGHTS, TorchPrior, load_prior
 
 B, P, M = (torch.export.Dim(name, min=1) for name in "BPM")
@@ -272,7 +273,7 @@ def parity(folder: Path, pictures: int = 2, seed: int = 0) -> str:
     rng = np.random.default_rng(seed)
     tokens = np.stack([rng.integers(level.size, size=(pictures, *config.grid)) for level in config.vocabulary], 1)
     label = rng.integers(len(config.classes) + 1, size=pictures)
-    ours, theirs = OnnxPrior(folder).log_prob(tokens, label), TorchPrior.load(folder).log_prob(tokens, label)
+    ours, theirs = log_prob(OnnxPrior(folder), tokens, label), TorchPrior.load(folder).log_prob(tokens, label)
     return f"onnxruntime against torch: largest difference {np.abs(ours - theirs).max():.2g} in log-probability"
 
 

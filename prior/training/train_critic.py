@@ -24,7 +24,9 @@ from prior.config import COARSE
 from prior.models.color_maps import nearest_color
 from prior.models.critic import Critic
 from prior.onnx_runtime import CRITIC, OnnxPrior
+from prior.protocol import SampleRequest
 from prior.sampler import DEFAULTS
+from prior.sampling import sample
 from prior.torch_runtime import CRITIC_WEIGHTS
 from prior.training.export import B, to_onnx
 
@@ -50,9 +52,8 @@ def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
     maps = []
     for start in tqdm(range(0, len(labels), DRAWN_AT_ONCE), unit="batch", leave=False):
         label = labels[start : start + DRAWN_AT_ONCE]
-        known = np.zeros((len(label), len(prior.levels), *prior.grid), np.int32)
         single = type(settings)(settings.levels, settings.guidance)
-        for step in prior.sample(known, known > 0, label, single, seed + start):
+        for step in sample(prior, SampleRequest.of_classes(prior, label, single, seed + start)):
             if step.written[COARSE[-1]] == 1:
                 break
         maps.append(prior.colors[step.colors[:, ::2, ::2]])

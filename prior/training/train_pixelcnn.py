@@ -25,7 +25,8 @@ from cst.training import checkpoint
 from cst.training.optimization import rate, update_ema, use_bf16
 from prior.config import PRESETS, PriorConfig, TrainConfig
 from prior.contact_sheet import contact_sheet
-from prior.protocol import Settings
+from prior.protocol import SampleRequest, Settings
+from prior.sampling import sample
 from prior.torch_runtime import TorchPrior, build, save_prior
 from prior.training.labeled_crops import LabeledCrops, class_names
 from prior.training.run_folder import begin_or_resume, check_finite
@@ -165,8 +166,7 @@ class Trainer:
         prior = TorchPrior(self.ema, self.prior)
         every = max(1, len(prior.classes) // SHEET)
         label = np.arange(len(prior.classes))[::every][:SHEET]
-        known = np.zeros((len(label), len(prior.levels), *prior.grid), np.int32)
-        steps = prior.sample(known, known > 0, label, Settings(), self.config.seed)
+        steps = sample(prior, SampleRequest.of_classes(prior, label, Settings(), self.config.seed))
         (done,) = deque(steps, maxlen=1)  # the last alone: together they would fill the memory
         colors = [to_image(picture) for picture in self.codebooks.draw(done.tokens, levels=1)]
         pictures = [to_image(picture) for picture in self.decode(done.tokens)]

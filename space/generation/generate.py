@@ -71,7 +71,7 @@ def draw(sampler: Sampler, wish: Wish, folder: Path, stopped: Callable[[], bool]
     steps.close()  # else one that was stopped would keep its GPU until the pictures are painted
     yield Drawn(live=preview(sampler, step, wish, beside, painting=True))
     start = time.perf_counter()
-    pictures = sampler.paint(step)
+    pictures = sampler.decode(step)
     paint_ms = 1000 * (time.perf_counter() - start)
     if step.done < step.total:
         pictures = [clear(picture, there) for picture, there in zip(pictures, step.colors >= 0, strict=True)]

@@ -66,8 +66,8 @@ def test_in_pieces_a_picture_is_the_same_as_in_one(grid, precision, target, arti
         pytest.importorskip("openvino")
     tokenizer, tokens = OnnxTokenizer(artifact, target=target, precision=precision, threads=1), make_tokens(0, 2, *grid)
     whole = tokenizer.decode(tokens)
-    monkeypatch.setattr(tokenizer, "most", 64)
-    pieces = list(tokenizer.paint(tokens))
+    monkeypatch.setattr(tokenizer, "max_patches", 64)
+    pieces = list(tokenizer.iter_decode(tokens))
     assert (len(pieces) > 1) == (np.prod(grid) > 64)
     assert np.abs(tokenizer.decode(tokens) - whole).max() <= (0 if precision == "int8" else 1e-6)
 
@@ -78,8 +78,8 @@ def test_the_packaged_network_paints_the_same_in_pieces(precision, monkeypatch):
     rng = np.random.default_rng(0)
     tokens = np.stack([rng.integers(level.size, size=(1, 30, 90)) for level in tokenizer.levels], 1)
     whole = tokenizer.decode(tokens)
-    monkeypatch.setattr(tokenizer, "most", 1)
-    assert len(list(tokenizer.paint(tokens))) == 2
+    monkeypatch.setattr(tokenizer, "max_patches", 1)
+    assert len(list(tokenizer.iter_decode(tokens))) == 2
     assert np.abs(tokenizer.decode(tokens) - whole).max() <= (0 if precision == "int8" else 1e-6)
 
 
@@ -87,8 +87,8 @@ def test_the_steps_of_painting_lead_to_the_picture(artifact, photos, monkeypatch
     cst = CST.from_pretrained(artifact, target="cpu")
     tokens = cst.encode(photos / "photo-03.png")
     whole = cst.decode(tokens)
-    monkeypatch.setattr(cst.tokenizer, "most", 64)
-    steps = [(picture.copy(), done) for picture, done in cst.paint(tokens)]
+    monkeypatch.setattr(cst.tokenizer, "max_patches", 64)
+    steps = [(picture.copy(), done) for picture, done in cst.iter_decode(tokens)]
     assert len(steps) > 1 and [done for _, done in steps] == sorted({done for _, done in steps})
     assert steps[-1][1] == 1 and steps[-1][0].tobytes() == whole.tobytes() and whole.size == (103, 84)
     first = np.asarray(steps[0][0])

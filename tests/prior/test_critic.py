@@ -10,7 +10,8 @@ import torch
 import prior.training.train_critic
 from prior.config import PriorConfig
 from prior.onnx_runtime import CRITIC, OnnxPrior
-from prior.protocol import LevelSettings, Settings
+from prior.protocol import LevelSettings, SampleRequest, Settings
+from prior.sampling import sample
 from prior.torch_runtime import CRITIC_WEIGHTS, TorchPrior
 from prior.training.train_critic import accuracy, jitter, train
 
@@ -36,19 +37,19 @@ def test_a_critic_is_added_to_the_folder_and_says_the_same_on_torch_as_on_onnx(f
 
 def test_the_best_of_several_color_maps_is_drawn_and_told(folder: Path):
     prior = OnnxPrior(folder, threads=1)
-    known = np.zeros((2, 3, 8, 8), np.int32)
-    steps = list(prior.sample(known, known > 0, np.array([0, 1]), Settings((LevelSettings(),) * 3, candidates=4), 3))
+    settings = Settings((LevelSettings(),) * 3, candidates=4)
+    steps = list(sample(prior, SampleRequest.of_classes(prior, np.array([0, 1]), settings, 3)))
     assert next(step.best_of for step in steps if step.name == "shape") == 4
     assert {step.best_of for step in steps if step.name.startswith("color_")} == {1}
-    assert steps[-1].known.all() and steps[-1].tokens.shape == known.shape
+    assert steps[-1].known.all() and steps[-1].tokens.shape == (2, 3, 8, 8)
 
 
 def test_without_a_critic_the_first_color_map_is_drawn(folder: Path, gpt_folder: Path):
-    known = np.zeros((1, 3, 8, 8), np.int32)
     drawn = []
     for where, candidates in ((gpt_folder, 8), (folder, 1)):
         settings = Settings((LevelSettings(),) * 3, candidates=candidates)
-        *_, last = OnnxPrior(where, threads=1).sample(known, known > 0, np.array([0]), settings, 3)
+        prior = OnnxPrior(where, threads=1)
+        *_, last = sample(prior, SampleRequest.of_classes(prior, np.array([0]), settings, 3))
         drawn.append(last.tokens)
     assert np.array_equal(*drawn)
 

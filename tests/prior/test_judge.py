@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from prior.evaluation import judge, judge_features, judge_scores
 from prior.evaluation.judge import blind_sheet, draw
 from prior.evaluation.judge_features import color_map, kid, kid_halves, kid_spread
 from prior.evaluation.judge_scores import Judge, Row, choose, table
-from prior.protocol import Settings, Step
+from prior.protocol import SampleRequest, Settings, Step
 
 WIDTH = 8  # of made features
 CLASSES = ("Rose", "Tulip")
@@ -225,11 +226,14 @@ class MadePrior:
     def __init__(self) -> None:
         self.asked = []
 
-    def sample(self, known, mask, label, settings, seed):
-        self.asked.append((mask, label, seed))
-        tokens = np.where(mask, known, label[:, None, None, None])
+    def draw(self, request: SampleRequest) -> Iterator[Step]:
+        label = request.label
+        self.asked.append((request.mask, label, request.seed))
+        tokens = np.where(request.mask, request.known, label[:, None, None, None])
         for done in (1, 2):
-            yield Step(tokens, mask | (done == 2), tokens[:, 0], done, 2, "color", {}, 1, np.zeros((len(label), 2)))
+            yield Step(
+                tokens, request.mask | (done == 2), tokens[:, 0], done, 2, "color", {}, 1, np.zeros((len(label), 2))
+            )
 
 
 class MadeSampler:
@@ -239,11 +243,12 @@ class MadeSampler:
 
     def __init__(self) -> None:
         self.prior = MadePrior()
+        self.draw = self.prior.draw
 
     def label(self, name: str) -> int:
         return self.classes.index(name)
 
-    def paint(self, step: Step) -> list[Image.Image]:
+    def decode(self, step: Step) -> list[Image.Image]:
         assert step.known.all()
         return [Image.new("RGB", self.size, (int(codes[0, 0, 0]) * 20,) * 3) for codes in step.tokens]
 
@@ -285,7 +290,7 @@ def test_the_key_of_the_blind_sheet_says_what_every_number_shows():
 def test_the_command_writes_a_table_sheets_and_numbers(monkeypatch, flowers, tmp_path, capsys):
     tokenizer = SimpleNamespace(
         decode=lambda tokens: np.full((len(tokens), 3, 16, 16), 0.5, np.float32),
-        config=SimpleNamespace(fingerprint="made"),
+        fingerprint="made",
     )
     monkeypatch.setattr(judge_scores, "features", made_features)
     monkeypatch.setattr(judge, "network", lambda: None)

@@ -15,8 +15,9 @@ import prior.training.train
 from cst.artifact import sha256
 from prior.config import PriorConfig
 from prior.onnx_runtime import OnnxPrior
-from prior.protocol import LevelSettings, Settings
+from prior.protocol import LevelSettings, SampleRequest, Settings
 from prior.sampler import DEFAULTS
+from prior.sampling import log_prob, sample
 from prior.torch_runtime import WEIGHTS, TorchPrior, save_prior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,8 +31,7 @@ def random_tokens(config: PriorConfig, batch: int) -> np.ndarray:
 
 def last_of(prior: OnnxPrior | TorchPrior, label: list[int], settings: Settings = GOOD, seed: int = 0) -> np.ndarray:
     """The tokens of new pictures."""
-    known = np.zeros((len(label), len(prior.levels), *prior.grid), np.int32)
-    *_, last = prior.sample(known, np.zeros(known.shape, bool), np.array(label), settings, seed)
+    *_, last = sample(prior, SampleRequest.of_classes(prior, np.array(label), settings, seed))
     return last.tokens
 
 
@@ -56,7 +56,7 @@ def change_config(folder: Path, **changes: object) -> None:
 def test_onnx_is_as_sure_of_every_token_as_torch(batch, prior_folder):
     ours, theirs = OnnxPrior(prior_folder, threads=1), TorchPrior.load(prior_folder)
     tokens, label = random_tokens(ours.config, batch), np.arange(batch) % 4
-    found = ours.log_prob(tokens, label)
+    found = log_prob(ours, tokens, label)
     assert (found.dtype, found.shape) == (np.float32, tokens.shape)
     assert np.abs(found - theirs.log_prob(tokens, label)).max() < 1e-4
     assert (ours.levels, ours.grid, ours.classes, ours.sketch_grid) == (
@@ -82,7 +82,7 @@ def test_the_known_part_of_a_picture_is_kept(prior_folder):
     known = random_tokens(ours.config, 2)
     mask = np.zeros(known.shape, bool)
     mask[:, 0], mask[:, :, :2] = True, True
-    *_, last = ours.sample(known, mask, np.array([0, 1]), GOOD, 0)
+    *_, last = sample(ours, SampleRequest(known, mask, np.array([0, 1]), GOOD, 0))
     assert np.array_equal(last.tokens[mask], known[mask])
     assert not np.array_equal(last.tokens, known)
     assert (last.bits[:, 0] == 0).all()
@@ -95,7 +95,8 @@ def test_colors_known_here_and_there_are_guided_around(prior_folder):
     mask = np.zeros(known.shape, bool)
     mask[:, 0, :, ::2] = True
     wanted = Settings((LevelSettings(top_k=1),) * 3, guidance=4.0)
-    one, other = ([*prior.sample(known, mask, np.array([0, 1]), wanted, 0)][-1] for prior in (ours, theirs))
+    request = SampleRequest(known, mask, np.array([0, 1]), wanted, 0)
+    one, other = ([*sample(prior, request)][-1] for prior in (ours, theirs))
     assert np.array_equal(one.tokens, other.tokens)
     if not ours.drafts:  # the GPT's coarse colors are drawn here, and need not be those that its likelihood speaks of
         found = np.where(mask, 0, theirs.log_prob(one.tokens, np.array([0, 1])))

@@ -94,7 +94,7 @@ def test_a_seed_draws_the_same_pictures_again(kind, tokenizer, request):
     draws = [list(sampler.sample("daisy", count=2, seed=seed))[-1] for seed in (1, 1, 2)]
     assert np.array_equal(draws[0].tokens, draws[1].tokens)
     assert not np.array_equal(draws[0].tokens, draws[2].tokens)
-    pictures = sampler.paint(draws[0])
+    pictures = sampler.decode(draws[0])
     assert [picture.size for picture in pictures] == [sampler.size] * 2 == [(64, 64) if kind == "gpt" else (32, 32)] * 2
 
 
@@ -116,7 +116,7 @@ def test_a_preview_grows_from_coarse_to_fine(sampler, tokenizer):
 
 def test_finished_pictures_are_painted_by_rendernet(sampler, tokenizer):
     *_, last = sampler.sample("daisy", count=2)
-    painted = pixels(sampler.paint(last))
+    painted = pixels(sampler.decode(last))
     assert np.array_equal(painted, pixels([to_image(picture) for picture in tokenizer.decode(last.tokens)]))
     assert not np.array_equal(painted, pixels(sampler.preview(last)))
 
@@ -126,7 +126,7 @@ def test_unfinished_pictures_are_painted_where_they_are_whole(sampler):
     known = last.known.copy()
     known[:, 2, 4:] = False
     part = dataclasses.replace(last, known=known)
-    painted, finished, draft = map(pixels, (sampler.paint(part), sampler.paint(last), sampler.preview(part)))
+    painted, finished, draft = map(pixels, (sampler.decode(part), sampler.decode(last), sampler.preview(part)))
     assert np.array_equal(painted[:, :32], finished[:, :32])
     assert np.array_equal(painted[:, 32:], draft[:, 32:])
 
@@ -136,7 +136,7 @@ def test_pictures_are_tokens_that_the_tokenizer_reads(sampler, tokenizer, tmp_pa
     for index, tokens in enumerate(sampler.tokens(last)):
         tokens.save(tmp_path / "tokens.npz")
         read = Tokens.load(tmp_path / "tokens.npz")
-        assert (read.size, read.fingerprint) == ((64, 64), tokenizer.config.fingerprint)
+        assert (read.size, read.fingerprint) == ((64, 64), tokenizer.fingerprint)
         assert np.array_equal(read.codes, last.tokens[index])
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cst.tokenizer.protocol import Level
 from prior.decode_state import order_by_map, order_by_patch
-from prior.protocol import LevelSettings, Settings, Step
+from prior.protocol import LevelSettings, SampleRequest, Settings, Step
 from prior.sampling import filter_probabilities, log_prob, sample, sample_categorical, score_tokens
 
 SIZES = (5, 7, 11)
@@ -32,7 +32,7 @@ def order_by_level(fixed: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]
 
 
 class Toy:
-    """A writer whose every distribution depends on all that comes before, the place and the class."""
+    """A prior whose every distribution depends on all that comes before, the place and the class."""
 
     levels = tuple(Level(name, size) for name, size in zip(NAMES, SIZES, strict=True))
     grid, sketch_grid, classes = GRID, GRID, ("a", "b")
@@ -68,7 +68,7 @@ class Toy:
 
 
 class Drafting(Toy):
-    """A writer that draws its colors several times over, and whose critic likes large codes."""
+    """A prior that draws its colors several times over, and whose critic likes large codes."""
 
     drafts = ("color",)
 
@@ -96,7 +96,7 @@ def run(
     known = np.zeros((batch, *SHAPE), np.int32) if known is None else known
     mask = np.zeros((batch, *SHAPE), bool) if mask is None else mask
     label = np.array(label or [0] * batch)
-    return list(sample(toy, known, mask, label, Settings(**wanted), seed, color_bias=color_bias))
+    return list(sample(toy, SampleRequest(known, mask, label, Settings(**wanted), seed, color_bias=color_bias)))
 
 
 # Seeds and steps ------------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_a_diagonal_needs_nothing_that_is_written_with_it_or_later():
 def test_leaving_early_costs_no_more_and_harms_nothing():
     toy = Toy()
     known = np.zeros((1, *SHAPE), np.int32)
-    steps = sample(toy, known, known > 0, np.array([0]), Settings(), 0)
+    steps = sample(toy, SampleRequest(known, known > 0, np.array([0]), Settings(), 0))
     first = next(steps)
     steps.close()
     assert len(toy.predicted) == first.done == 1
@@ -414,7 +414,7 @@ GOOD = {"known": KNOWN, "mask": np.zeros(KNOWN.shape, bool), "label": np.array([
 def test_arguments_that_do_not_fit_the_model_are_refused_before_any_work(changes, said):
     toy, arguments = Toy(), {**GOOD, **changes}
     with pytest.raises(ValueError, match=said):
-        next(sample(toy, **arguments, seed=0))
+        next(sample(toy, SampleRequest(**arguments, seed=0)))
     assert not toy.predicted
 
 

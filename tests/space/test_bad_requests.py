@@ -169,7 +169,7 @@ def test_any_tokens_are_painted_whole_or_refused(
 ):
     with np.errstate(all="ignore"):
         codes = np.full(shape, np.array(fill % 2**64, np.uint64)).astype(kind)
-    tokens = Tokens(codes, size, cst.tokenizer.config.fingerprint if mine else "0" * 16)
+    tokens = Tokens(codes, size, cst.tokenizer.fingerprint if mine else "0" * 16)
     try:
         picture = cst.decode(tokens)
     except ValueError as error:
@@ -188,7 +188,7 @@ def test_a_bad_file_of_tokens_is_one_line_of_the_command(cst: CST, tmp_path: Pat
     from cst import __main__
     from cst.flags import run
 
-    mine = np.array(cst.tokenizer.config.fingerprint)
+    mine = np.array(cst.tokenizer.fingerprint)
     good = {"codes": np.zeros((3, 2, 2), np.int32), "size": np.array([16, 16]), "fingerprint": mine}
     bad = {
         "shape": ({"codes": np.zeros((3, 2), np.int32)}, "accepted: integers"),

@@ -5,7 +5,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,15 @@ from support.photos import make_photo
 
 import space.gpu
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
-from prior.protocol import LevelSettings, Settings
+from prior.config import PriorConfig
+from prior.protocol import LevelSettings, SampleRequest, Settings
+from prior.sampler import Sampler
+from prior.sampling import sample
 from prior.torch_runtime import TorchPrior
 from space.device import check_torch, default_device
 from space.generation.generate import draw
 from space.generation.request import ANY, Wish
-from space.gpu import PAINT_SECONDS, SAMPLE_SECONDS, GpuPrior, GpuTokenizer, prepare
+from space.gpu import PAINT_SECONDS, SAMPLE_SECONDS, load_sampler, load_tokenizer, prepare
 from space.models import Models
 
 CPU = "cpu:0"  # torch's processor: for `Models`, "cpu" alone is onnxruntime
@@ -80,17 +83,17 @@ def asked_for() -> Iterator[None]:
     LocalContext.in_event_listener.reset(token)
 
 
-def unknown(prior: GpuPrior, count: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(known, mask, label) of `count` pictures of which nothing is known."""
-    known = np.zeros((count, 3, *prior.grid), np.int32)
-    return known, np.zeros(known.shape, bool), np.zeros(count, np.int64)
+def load(prior_folder: Path) -> Sampler:
+    """The packaged tokenizer would not fit a test's prior: take one without weights."""
+    config = PriorConfig.load(prior_folder)
+    return load_sampler(prior_folder, SimpleNamespace(fingerprint=config.fingerprint), device=CPU)
 
 
 # On any GPU -----------------------------------------------------------------------------------------------------------
 
 
 def test_it_paints_what_onnxruntime_paints_in_float(artifact: Path):
-    ours, other = GpuTokenizer(artifact, device=CPU), OnnxTokenizer(artifact, target="cpu", precision="float")
+    ours, other = load_tokenizer(artifact, device=CPU), OnnxTokenizer(artifact, target="cpu", precision="float")
     image = (np.asarray(make_photo(3, 64, 48), np.float32) / 255).transpose(2, 0, 1)[None]
     tokens = ours.encode(image)
     assert np.array_equal(tokens, other.encode(image))
@@ -99,20 +102,19 @@ def test_it_paints_what_onnxruntime_paints_in_float(artifact: Path):
 
 
 def test_it_samples_what_torch_samples(prior_folder: Path):
-    ours, other = GpuPrior(prior_folder, device=CPU), TorchPrior.load(prior_folder)
-    wish = unknown(ours, 2)
-    *_, mine = ours.sample(*wish, SETTINGS, 5)
-    *_, theirs = other.sample(*wish, SETTINGS, 5)
+    ours, other = load(prior_folder), TorchPrior.load(prior_folder)
+    *_, mine = ours.sample(count=2, settings=SETTINGS, seed=5)
+    request = SampleRequest.of_classes(other, np.full(2, len(other.classes)), SETTINGS, 5)
+    *_, theirs = sample(other, request)
     assert mine.known.all() and np.array_equal(mine.tokens, theirs.tokens)
 
 
 def test_a_wrong_wish_is_refused_before_a_gpu_is_asked_for(lent: Lent, gpt_folder: Path):
-    prior = GpuPrior(gpt_folder, device=CPU)
-    known, mask, label = unknown(prior)
-    with pytest.raises(ValueError, match="classes span"):
-        prior.sample(known, mask, label + 99, SETTINGS, 0)
+    sampler = load(gpt_folder)
+    with pytest.raises(ValueError, match="settings for 1 levels"):
+        sampler.sample(settings=Settings((LevelSettings(),)))
     with pytest.raises(ValueError, match="the color bias is"):
-        prior.sample(known, mask, label, SETTINGS, 0, color_bias=np.zeros(3))
+        sampler.sample(settings=SETTINGS, color_bias=np.zeros(3))
     assert lent.calls == []
 
 
@@ -172,11 +174,13 @@ def test_spaces_is_imported_before_weights_are_moved(monkeypatch: pytest.MonkeyP
     (tmp_path / "spaces.py").write_text("def GPU(*, duration):\n    return lambda function: function\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "spaces")
-    seen, load = [], space.gpu.load_rendernet
+    seen, load = [], space.gpu.TorchTokenizer
     monkeypatch.setattr(
-        space.gpu, "load_rendernet", lambda *given: seen.append("spaces" in sys.modules) or load(*given)
+        space.gpu,
+        "TorchTokenizer",
+        lambda *given, **options: seen.append("spaces" in sys.modules) or load(*given, **options),
     )
-    GpuTokenizer(artifact, device=CPU)
+    load_tokenizer(artifact, device=CPU)
     assert seen == [True]
 
 
@@ -190,8 +194,7 @@ def test_steps_and_pictures_come_back_from_another_process(
 
 
 def test_closing_the_iterator_ends_the_sampling_there(lent: Lent, gpt_folder: Path):
-    prior = GpuPrior(gpt_folder, device=CPU)
-    steps = prior.sample(*unknown(prior), SETTINGS, 0)
+    steps = load(gpt_folder).sample(count=1, settings=SETTINGS)
     assert next(steps).done == 1 and lent.closed == 0
     steps.close()
     assert (lent.yielded, lent.closed) == (1, 1)
@@ -208,7 +211,7 @@ def test_a_stop_is_seen_though_the_sampling_runs_elsewhere(
 
 
 def test_what_no_visitor_asked_for_is_painted_without_a_gpu(lent: Lent, artifact: Path):
-    tokenizer = GpuTokenizer(artifact, device=CPU)
+    tokenizer = load_tokenizer(artifact, device=CPU)
     tokens = np.zeros((1, 3, 4, 4), np.int32)
     assert tokenizer.decode(tokens).shape == (1, 3, 32, 32) and lent.calls == []
     token = LocalContext.in_event_listener.set(True)

@@ -209,7 +209,7 @@ def test_a_tokenizer_without_statistics_has_no_cst_file_and_all_else(artifact, p
     assert shown.codes is not None and shown.webp is not None
     rows = [part.visible for part in layout(shown) if isinstance(part, gr.Row)]
     assert rows == [False, True, False]  # Stop, the codes, the .cst file
-    (tmp_path / "cat.cst").write_bytes(crafted(10, bytes.fromhex(tiny.tokenizer.config.fingerprint)))
+    (tmp_path / "cat.cst").write_bytes(crafted(10, bytes.fromhex(tiny.tokenizer.fingerprint)))
     with pytest.raises(ValueError, match=r"^'cat.cst': 'the tokenizer' has no statistics of its codes") as caught:
         finish(open_cst(tiny, str(tmp_path / "cat.cst"), lambda *sign: None))
     assert str(artifact) not in str(caught.value)

@@ -62,6 +62,6 @@ def expect(look: Look, sampler: Sampler, kind: str | None) -> Look:
 def statistics_of(cst: CST) -> Statistics | None:
     """How often each code occurs in photos; None where it was never counted for this tokenizer."""
     try:
-        return Statistics.of_artifact(cst.tokenizer.folder, cst.tokenizer.config)
+        return cst.tokenizer.statistics()
     except ValueError:
         return None

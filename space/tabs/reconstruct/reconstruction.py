@@ -122,7 +122,7 @@ def reconstruct(cst: CST, photo: Image.Image, folder: Path, tell: Tell) -> Itera
 
 def paint(cst: CST, tokens: Tokens, tell: Tell) -> Generator[Shown, None, tuple[Image.Image, float]]:
     """Yields where a caller can stop; returns (picture, milliseconds)."""
-    spent, steps, done = 0.0, cst.paint(tokens), 0.0
+    spent, steps, done = 0.0, cst.iter_decode(tokens), 0.0
     while done < 1:
         tell(done, "Painting")
         yield Shown()
