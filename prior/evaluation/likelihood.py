@@ -22,6 +22,7 @@ from prior.contact_sheet import contact_sheet
 from prior.evaluation.nearest_photos import Index, Nearest
 from prior.onnx_runtime import OnnxPrior
 from prior.sampler import Sampler
+from prior.sampling import log_prob
 from prior.training.token_cache import TokenSet
 
 CHUNK = 32  # photos whose tokens are predicted together
@@ -32,7 +33,7 @@ def bits_by_level(prior: OnnxPrior, photos: TokenSet) -> np.ndarray:
     sums = np.zeros(len(prior.levels))
     for start in tqdm(range(0, len(photos), CHUNK), unit="batch", leave=False):
         part = slice(start, start + CHUNK)
-        sums -= prior.log_prob(photos.tokens[part].astype(np.int32), np.array(photos.labels[part])).sum((0, 2, 3))
+        sums -= log_prob(prior, photos.tokens[part].astype(np.int32), np.array(photos.labels[part])).sum((0, 2, 3))
     return sums / math.log(2) / photos.labels.size / math.prod(prior.grid)
 
 
