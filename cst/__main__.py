@@ -1,4 +1,4 @@
-"""Everything that `python -m cst` does: photos to tokens and back, training, and measurements."""
+"""The commands of `python -m cst`: convert photos, train, and evaluate."""
 
 import sys
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ VERBS = {
     "fit": Verb("cst.training.fit_codebooks", "fit the codebooks to photos"),
     "train": Verb("cst.training.train_rendernet", "train RenderNet"),
     "export": Verb("cst.training.export_rendernet", "export RenderNet to ONNX, in float and 8 bits"),
-    "count-codes": Verb("cst.tokenizer.code_statistics", "count how often each code occurs, for .cst files"),
-    "retrain": Verb("cst.training.retrain", "the four above in one command"),
-    "evaluate": Verb("cst.evaluation.tokenizer_quality", "quality of reconstructions"),
-    "rate-distortion": Verb("cst.evaluation.rate_distortion", "bytes against JPEG, WebP and AVIF"),
-    "benchmark": Verb("cst.evaluation.tokenizer_speed", "time of encode and render"),
-    "fuzz": Verb("cst.evaluation.fuzz_codec", "break .cst files in every way"),
+    "count-codes": Verb("cst.training.count_codes", "count how often each code occurs, for .cst files"),
+    "retrain": Verb("cst.training.retrain", "the four commands above in one"),
+    "evaluate": Verb("cst.evaluation.tokenizer_quality", "measure the quality of reconstructions"),
+    "rate-distortion": Verb("cst.evaluation.rate_distortion", "compare bytes with JPEG, WebP and AVIF"),
+    "benchmark": Verb("cst.evaluation.tokenizer_speed", "time encoding and rendering"),
+    "fuzz": Verb("cst.evaluation.fuzz_codec", "read corrupted .cst files"),
 }
 
 

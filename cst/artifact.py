@@ -1,4 +1,4 @@
-"""The folder a model is saved in: config.json, checksums, and files that are written whole or not at all."""
+"""The folder of a saved model: config.json, checksums, and files that are written atomically."""
 
 import contextlib
 import dataclasses
@@ -8,16 +8,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from safetensors import SafetensorError
 
-Config = TypeVar("Config")
+
+class Dataclass(Protocol):
+    """Any dataclass, for type checkers."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Config = TypeVar("Config", bound=Dataclass)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """`config.json` of a folder that a model is saved in, and the checksums of the files beside it."""
+    """The content of `config.json`, with the checksums of the other files in the folder."""
 
     format: str
     version: int
@@ -28,9 +35,9 @@ class Artifact:
 
     @staticmethod
     def read(folder: str | os.PathLike, *, format: str, version: int, what: str, make: str) -> dict[str, Any]:
-        """The values of `config.json`. Raises ValueError unless it is there, readable, and of this format and version.
+        """The values of `config.json`. Raises ValueError if it is missing, unreadable, or of another format or version.
 
-        `what` names the kind of folder for the error, `make` the command that makes one.
+        The error calls the folder a `what` and names `make`, the command that makes one.
         """
         path = Path(folder) / "config.json"
         if not path.is_file():
@@ -40,12 +47,12 @@ class Artifact:
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"'{path}' is not readable JSON ({error}); copy the artifact again") from None
         if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (format, version):
-            seen = (values.get("format"), values.get("version")) if isinstance(values, dict) else type(values).__name__
-            raise ValueError(f"'{path}' is of format {seen}; accepted: {(format, version)}")
+            actual = (values.get("format"), values.get("version")) if isinstance(values, dict) else type(values).__name__
+            raise ValueError(f"'{path}' is of format {actual}; accepted: {(format, version)}")
         return values
 
     def check_file(self, folder: str | os.PathLike, name: str) -> Path:
-        """The path of one file of the artifact, its checksum verified. Raises ValueError if missing or altered."""
+        """The path of one file, after verifying its checksum. Raises ValueError if it is missing or altered."""
         path = Path(folder) / name
         if name not in self.files or not path.is_file():
             raise ValueError(f"'{folder}' has no {name}; it holds {', '.join(sorted(self.files)) or 'nothing'}")
@@ -54,17 +61,17 @@ class Artifact:
         return path
 
     def with_files(self, folder: str | os.PathLike, *names: str) -> Self:
-        """The same configuration, with the checksums of these files as they now lie in `folder`."""
+        """This configuration with the checksums of these files as they are now in `folder`."""
         sums = {name: sha256(Path(folder) / name) for name in names}
         return dataclasses.replace(self, files={**self.files, **sums})
 
 
 def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """Build a dataclass strictly. Raises ValueError naming unknown and missing keys."""
+    """Build a dataclass strictly. Raises ValueError that names unknown and missing keys."""
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
-    needed = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
-    missing = sorted(needed - set(values))
+    required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
+    missing = sorted(required - set(values))
     if unknown or missing:
         raise ValueError(f"{cls.__name__}: unknown keys {unknown}, missing keys {missing}; accepted: {sorted(fields)}")
     return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
@@ -76,13 +83,13 @@ def sha256(path: Path) -> str:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON so that a crash leaves either the old file or the new one."""
+    """Write a JSON file atomically."""
     with replacing(path) as part:
         part.write_text(json.dumps(values, indent=2) + "\n")
 
 
 class replacing:
-    """`with replacing(path) as part:` write `part`; on success it takes the place of `path`, on failure it vanishes."""
+    """Atomic write: `with replacing(path) as part:` write `part`, which then replaces `path`, or is deleted on failure."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -94,7 +101,7 @@ class replacing:
     def __exit__(self, failure: type | None, error: BaseException | None, *_: object) -> None:
         if failure is not None:
             self.part.unlink(missing_ok=True)
-            if issubclass(failure, SafetensorError):  # which is no OSError, though a full disk is the usual reason
+            if issubclass(failure, SafetensorError):  # not an OSError, though usually the disk is full
                 raise OSError(f"can't write '{self.path}' ({error})") from None
             return
         try:
@@ -109,8 +116,8 @@ class replacing:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder, where possible, as lasting as its files: else a power cut may undo a rename."""
-    with contextlib.suppress(OSError, AttributeError):  # Windows opens no folder, some network drives sync none
+    """fsync a directory, where possible, so that a rename in it survives a crash."""
+    with contextlib.suppress(OSError, AttributeError):  # not possible on Windows and on some network drives
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
@@ -119,7 +126,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def find_artifact(source: str | os.PathLike) -> Path:
-    """A folder, or the local copy of a Hub repository. Raises ValueError if it is neither."""
+    """The path of a folder, or of the local copy of a Hub repository. Raises ValueError if it is neither."""
     if Path(source).is_dir():
         return Path(source)
     name = os.fspath(source)

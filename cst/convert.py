@@ -1,4 +1,4 @@
-"""Photos to tokens, to .cst files, and back: one file, or whole folders.
+"""Convert photos to tokens or .cst files and back: one file, or whole folders.
 
 python -m cst reconstruct photo.jpg out.png
 """
@@ -15,19 +15,17 @@ from tqdm import tqdm
 from cst import CST, Tokens
 from cst.artifact import replacing
 from cst.codec import container
-from cst.codec.range_coder import STATIC
 from cst.images import load_image
 from cst.metrics import psnr
-from cst.photos import SUFFIXES
+from cst.photos import PHOTO_SUFFIXES
 from cst.tokenizer.onnx_runtime import add_runtime_flags
 
-READS = {
-    "reconstruct": SUFFIXES, "encode": SUFFIXES, "decode": {".npz"}, "compress": SUFFIXES, "decompress": {".cst"},
+INPUTS = {
+    "reconstruct": PHOTO_SUFFIXES, "encode": PHOTO_SUFFIXES, "decode": {".npz"},
+    "compress": PHOTO_SUFFIXES, "decompress": {".cst"},
 }  # fmt: skip
-WRITES = {"reconstruct": ".png", "encode": ".npz", "decode": ".png", "compress": ".cst", "decompress": ".png"}
-
-
-SOURCES = {  # of each verb: what it does, and to what
+OUTPUT = {"reconstruct": ".png", "encode": ".npz", "decode": ".png", "compress": ".cst", "decompress": ".png"}
+HELP = {  # description of the command, and of its sources
     "reconstruct": ("photos to tokens and back to PNG", "photos"),
     "encode": ("photos to tokens, one .npz file each", "photos"),
     "decode": ("tokens to PNG pictures", ".npz files of tokens"),
@@ -37,74 +35,76 @@ SOURCES = {  # of each verb: what it does, and to what
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The first argument is the verb."""
+    """The first argument is the command."""
     convert(parse(arguments))
 
 
 def convert(flags: argparse.Namespace) -> None:
-    """Do one file, or many with a progress bar; unreadable ones among many are skipped."""
-    pairs = plan(flags.source, Path(flags.out), READS[flags.command], WRITES[flags.command])
+    """Convert one file, or many with a progress bar; unreadable files among many are skipped."""
+    pairs = plan_outputs(flags.source, Path(flags.out), INPUTS[flags.command], OUTPUT[flags.command])
     options = ("target", "precision", "threads", "beam", "npu_config")
     cst = CST.from_pretrained(flags.tokenizer, **{name: getattr(flags, name) for name in options})
-    if flags.command == "compress":
-        cst.code_model(STATIC)  # where it is not there, that is said once, not of every photo
+    if flags.command in ("compress", "decompress"):
+        cst.code_model()  # fail once if it is missing, not once per file
     actions = (reconstruct, encode, decode, compress, decompress)
     action = {action.__name__: action for action in actions}[flags.command]
     failed = 0
     for source, out in tqdm(pairs, unit="file", disable=len(pairs) == 1):
         try:
-            said = action(cst, source, out)
+            message = action(cst, source, out)
         except ValueError as error:
             if len(pairs) == 1:
                 raise
             failed += 1
-            said = f"skipped: {error}"
-        tqdm.write(said)
+            message = f"skipped: {error}"
+        tqdm.write(message)
     if failed:
         raise ValueError(f"{failed} of {len(pairs)} files could not be read; the others are in '{flags.out}'")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    verb, *rest = arguments
-    what, source = SOURCES[verb]
-    parser = argparse.ArgumentParser(prog=f"python -m cst {verb}", description=f"{what[0].upper()}{what[1:]}.")
-    parser.add_argument("source", nargs="+", help=f"{source}, or folders of them")
-    parser.add_argument("out", help="output file; a folder where there are several sources")
+    command, *rest = arguments
+    about, sources = HELP[command]
+    parser = argparse.ArgumentParser(prog=f"python -m cst {command}", description=f"{about[0].upper()}{about[1:]}.")
+    parser.add_argument("source", nargs="+", help=f"{sources}, or folders of them")
+    parser.add_argument("out", help="output file; a folder if there are several sources")
     add_runtime_flags(parser)
     parser.add_argument("--precision", default="int8", choices=("int8", "float"), help="default int8")
     parser.add_argument("--beam", type=int, help="shapes tried per patch; 1 is greedy (default: the tokenizer's)")
     parser.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")
-    return parser.parse_args(rest, argparse.Namespace(command=verb))
+    return parser.parse_args(rest, argparse.Namespace(command=command))
 
 
-def plan(sources: list[str], out: Path, suffixes: set[str], made: str) -> list[tuple[Path, Path]]:
-    """(source, output) files. Raises ValueError, before any work, for sources or outputs that can't be."""
-    folders = len(sources) > 1 or Path(sources[0]).is_dir()
+def plan_outputs(sources: list[str], out: Path, inputs: set[str], suffix: str) -> list[tuple[Path, Path]]:
+    """Pair every source file with its output file, and make the output folders.
+
+    inputs: suffixes of the files to take from folders. suffix: of the output files. Raises ValueError, before any
+    work, for sources that do not exist and outputs that can't be written.
+    """
     files: list[tuple[Path, Path]] = []  # source, name below the output folder
     for source in map(Path, sources):
         if source.is_dir():
-            found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-            if not found:
-                raise ValueError(f"nothing to do in '{source}'; accepted: {' '.join(sorted(suffixes))} files")
-            files += [(path, path.relative_to(source)) for path in found]
+            paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in inputs and path.is_file())
+            if not paths:
+                raise ValueError(f"nothing to do in '{source}'; accepted: {' '.join(sorted(inputs))} files")
+            files += [(path, path.relative_to(source)) for path in paths]
         elif source.is_file():
             files.append((source, Path(source.name)))
         else:
             raise ValueError(f"no such file or folder: '{source}'")
-    if not folders:
-        if out.suffix.lower() != made or out.is_dir():
-            raise ValueError(f"'{out}' is not a name to write to; accepted: a path that ends in {made}")
-        pairs = [(files[0][0], out)]
+    if len(sources) > 1 or Path(sources[0]).is_dir():
+        pairs = [(source, (out / name).with_suffix(suffix)) for source, name in files]
+    elif out.suffix.lower() != suffix or out.is_dir():
+        raise ValueError(f"'{out}' is not a name to write to; accepted: a path that ends in {suffix}")
     else:
-        pairs = [(source, (out / name).with_suffix(made)) for source, name in files]
-        taken: dict[Path, Path] = {}
-        for source, target in pairs:
-            if target in taken:
-                raise ValueError(f"'{taken[target]}' and '{source}' would both be written to '{target}'; rename one")
-            taken[target] = source
+        pairs = [(files[0][0], out)]
+    source_of: dict[Path, Path] = {}
     for source, target in pairs:
+        if target in source_of:
+            raise ValueError(f"'{source_of[target]}' and '{source}' would both be written to '{target}'; rename one")
+        source_of[target] = source
         if target.exists() and target.samefile(source):
-            raise ValueError(f"'{target}' would be written over itself; give another output path")
+            raise ValueError(f"'{target}' would overwrite itself; give another output path")
     for folder in {target.parent for _, target in pairs}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -120,8 +120,8 @@ def reconstruct(cst: CST, source: Path, out: Path) -> str:
     tokens = cst.encode(image)
     picture = cst.decode(tokens)
     save_png(picture, out)
-    error = psnr(np.asarray(picture) / 255, np.asarray(image) / 255)
-    return f"{source} -> {out}: {image.width}x{image.height}, {tokens.codes.size} tokens, {error:.2f} dB"
+    quality = psnr(np.asarray(picture) / 255, np.asarray(image) / 255)
+    return f"{source} -> {out}: {image.width}x{image.height}, {tokens.codes.size} tokens, {quality:.2f} dB"
 
 
 def encode(cst: CST, source: Path, out: Path) -> str:
@@ -138,13 +138,13 @@ def decode(cst: CST, source: Path, out: Path) -> str:
 
 def compress(cst: CST, source: Path, out: Path) -> str:
     tokens = cst.encode(source)
-    size = container.save(out, tokens, cst.code_model(STATIC), tokenizer=cst.tokenizer.config)
+    size = container.save(out, tokens, cst.code_model(), tokenizer=cst.tokenizer.config)
     fixed = tokens.packed_bytes(cst.tokenizer.levels)
     return f"{source} -> {out}: {rate(size, tokens)}, {size / fixed:.1%} of the {fixed:,} bytes at a fixed length"
 
 
 def decompress(cst: CST, source: Path, out: Path) -> str:
-    tokens = container.load(source, cst.code_model, tokenizer=cst.tokenizer.config)
+    tokens = container.load(source, cst.code_model(), tokenizer=cst.tokenizer.config)
     picture = cst.decode(tokens)
     save_png(picture, out)
     size = source.stat().st_size
@@ -152,7 +152,7 @@ def decompress(cst: CST, source: Path, out: Path) -> str:
 
 
 def rate(size: int, tokens: Tokens) -> str:
-    """Bytes, and bits per pixel of the photo."""
+    """The rate of a file of `size` bytes: bytes, and bits per pixel of the photo."""
     return f"{size:,} bytes, {8 * size / (tokens.size[0] * tokens.size[1]):.3f} bits per pixel"
 
 

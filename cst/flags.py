@@ -1,4 +1,4 @@
-"""What every command shares: flags made from a dataclass, and mistakes answered in one line."""
+"""Shared by all commands: flags from a dataclass, dispatch by command name, and one-line errors."""
 
 import argparse
 import dataclasses
@@ -7,39 +7,44 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
-Config = TypeVar("Config")
+from cst.artifact import Config, Dataclass
 
 
-def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type, *, skip: tuple[str, ...] = ()) -> None:
-    """One `--whole-word` flag a field of int, float, bool, str or tuple of float; the dataclass holds the defaults."""
+def add_dataclass_flags(
+    parser: argparse.ArgumentParser, cls: type[Dataclass], *, skip: tuple[str, ...] = ()
+) -> None:
+    """Add one `--whole-word` flag per field of type int, float, bool, str or tuple; the defaults stay in the class."""
     hints = get_type_hints(cls)
     for item in dataclasses.fields(cls):
         if item.name in skip:
             continue
+        default: Any = item.default
+        options: dict[str, Any] = {"type": hints[item.name]}
+        if hints[item.name] is bool:
+            options = {"action": argparse.BooleanOptionalAction}
+        elif hints[item.name] not in (int, float, str):
+            options = {"type": type(default[0]), "nargs": "+"}
+            default = " ".join(map(str, default))
         flag = "--" + item.name.replace("_", "-")
-        many = hints[item.name] not in (int, float, bool, str)
-        kind = type(item.default[0]) if many else hints[item.name]
-        shown = " ".join(map(str, item.default)) if many else item.default
-        action = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        parser.add_argument(
-            flag, default=argparse.SUPPRESS, help=f"default {shown}", **action, **({"nargs": "+"} if many else {})
-        )
+        parser.add_argument(flag, default=argparse.SUPPRESS, help=f"default {default}", **options)
 
 
 def dataclass_from_flags(cls: type[Config], flags: argparse.Namespace, *, start: Config | None = None) -> Config:
-    """The dataclass (or `start`) with the flags that were given."""
+    """The dataclass (or `start`) with the values of the flags that were set."""
     names = {item.name for item in dataclasses.fields(cls)}
-    given = {name: value for name, value in vars(flags).items() if name in names}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return dataclasses.replace(start, **given) if start else cls(**given)
+    values = {name: value for name, value in vars(flags).items() if name in names}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return dataclasses.replace(start or cls(), **values)
 
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """One command of a package. module: whose `main` gets the arguments after the verb; imported only when asked.
-    shared: the module serves several verbs, and gets the verb too.
+    """One command of a package.
+
+    module: imported when the command runs; its `main` gets the arguments after the verb. shared: the module serves
+    several verbs, and its `main` gets the verb too.
     """
 
     module: str
@@ -48,7 +53,7 @@ class Verb:
 
 
 def dispatch(package: str, about: str, verbs: Mapping[str, Verb], arguments: Sequence[str]) -> None:
-    """Run `python -m package verb ...`. Raises ValueError for an unknown verb, with the nearest one."""
+    """Run `python -m package verb ...`. Raises ValueError for an unknown verb, with the most similar one."""
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, verbs))
         lines = [f"  {name:<{width}}  {verb.help}" for name, verb in verbs.items()]
@@ -56,9 +61,9 @@ def dispatch(package: str, about: str, verbs: Mapping[str, Verb], arguments: Seq
         return
     name, *rest = arguments
     if name not in verbs:
-        near = difflib.get_close_matches(name, verbs, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(verbs)}"
-        raise ValueError(f"no command '{name}'; {meant}")
+        similar = difflib.get_close_matches(name, verbs, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else f"accepted: {', '.join(verbs)}"
+        raise ValueError(f"no command '{name}'; {hint}")
     try:
         module = importlib.import_module(verbs[name].module)
     except ModuleNotFoundError as error:
@@ -70,16 +75,12 @@ def dispatch(package: str, about: str, verbs: Mapping[str, Verb], arguments: Seq
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a command; a caller's mistake (ValueError) or a file that can't be written is one line and exit code 2."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on odd files: what matters is said in our own line
+    """Call a command; a ValueError or OSError becomes one line on stderr and exit code 2."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # our own error line reports what matters
     try:
         main()
     except (ValueError, OSError) as error:
-        sys.exit(_fail(" ".join(str(error).split())))
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2

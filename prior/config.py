@@ -1,4 +1,4 @@
-"""Every setting of the priors, and the folder one is saved in."""
+"""Every setting of the priors, and the folder of a saved one."""
 
 import os
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from cst.tokenizer.protocol import Level
 
 FORMAT = "cst-prior"
 VERSION = 1
-PRETRAINED = Path(__file__).parent / "pretrained"  # a folder a prior: gpt, pixelcnn
+PRETRAINED = Path(__file__).parent / "pretrained"  # one folder per prior: gpt, pixelcnn
 
 
-# The GPT's maps, coarse to fine: colors of ever smaller cells, then the three levels of every patch.
+# The GPT's maps, coarse to fine: colors of smaller and smaller cells, then the three levels of every patch.
 CELLS = {"color_eighth": 8, "color_quarter": 4, "color_half": 2}  # patches on each side of a cell
 COARSE = tuple(CELLS)
 LAYOUT = COARSE[:2]  # the maps that are written as one sequence
 LEVEL_OF = {**dict.fromkeys(COARSE, 0), "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
-# What each finer map is written in view of, and how many times finer its own grid is.
+# The coarser maps that each finer map is conditioned on, and how many times finer its own grid is.
 CONTEXTS: dict[str, tuple[tuple[str, int], ...]] = {
     "color_half": (("color_quarter", 2), ("color_eighth", 4)),
     "color": (("color_half", 2), ("color_quarter", 4)),
@@ -39,13 +39,13 @@ class GPTConfig:
     heads: int = 2
     layout_layers: int = 8
     detail_layers: tuple[int, ...] = (4, 3, 3, 3)
-    embedding: int = 64  # of one token in the windows
+    embedding: int = 64  # width of one token in the windows
     window: int = 7  # side of the window on the map being written, up and left; also of its attention
     context: int = 5  # side of the windows on coarser maps and levels
     dropout: float = 0.2
 
     def layers_of(self, part: str) -> int:
-        """How deep a part is."""
+        """The number of blocks of a part."""
         return dict(zip(PARTS, (self.layout_layers, *self.detail_layers), strict=True))[part]
 
 
@@ -77,14 +77,14 @@ PRESETS: dict[str, ModelConfig] = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a PixelCNN is trained; `batch` pictures a step, shared among the processes."""
+    """How a PixelCNN is trained; `batch` is the number of pictures per step, over all processes."""
 
     preset: str = "pixelcnn"
     size: int = 128  # side of a picture, pixels
     steps: int = 2600
     batch: int = 24
     beam: int = 1  # shapes tried in encoding; greedy tokens are the most predictable
-    least: float = 0.6  # a crop's side at least, of the photo's shorter side
+    least: float = 0.6  # smallest side of a crop, as a share of the photo's shorter side
     label_dropout: float = 0.1  # share of the pictures shown without their class
     learning_rate: float = 1.2e-3
     final_rate: float = 0.02  # of the learning rate, at the end of the cosine
@@ -106,15 +106,15 @@ TRAIN_SMOKE = TrainConfig(
 
 @dataclass(frozen=True)
 class GPTTrainConfig:
-    """How one part of a GPT is trained; `batch` pictures a step on each process."""
+    """How one part of a GPT is trained; `batch` is the number of pictures per step and process."""
 
     size: int = 256  # side of a picture, pixels
     steps: int = 1000
     batch: int = 8
-    least: float = 0.5  # a crop's side at least, of the photo's shorter side
-    tint: float = 0.05  # how much lighter or darker each color channel of a picture may become
+    least: float = 0.5  # smallest side of a crop, as a share of the photo's shorter side
+    tint: float = 0.05  # largest relative change of each color channel
     label_dropout: float = 0.1  # share of the pictures shown without their class
-    noise: float = 0.2  # largest share of coarser codes replaced by near ones, in half of the pictures; told
+    noise: float = 0.2  # largest share of the context codes replaced by similar ones, in half of the pictures
     learning_rate: float = 3e-3  # of embeddings, heads and scalars, by AdamW
     matrix_rate: float = 4e-3  # of the matrices, by Muon
     weight_decay: float = 1.0
@@ -131,7 +131,7 @@ class GPTTrainConfig:
     seed: int = 0
 
 
-# What differs between the parts of a GPT: about 20 minutes each on two cores.
+# The settings of each part of a GPT.
 GPT_PARTS: dict[str, GPTTrainConfig] = {
     "layout": GPTTrainConfig(steps=1100, batch=64),
     "color_half": GPTTrainConfig(steps=900, batch=32),
@@ -179,7 +179,7 @@ class PriorConfig(Artifact):
         """Raise ValueError unless the tokenizer is the one whose tokens this prior writes."""
         if fingerprint != self.fingerprint:
             raise ValueError(
-                f"this prior writes tokens of the tokenizer {self.fingerprint}, and this tokenizer is {fingerprint}; "
+                f"this prior was trained on the tokenizer {self.fingerprint}, not on {fingerprint}; "
                 "take the tokenizer it was trained with, or train a prior for this one with python -m prior train"
             )
 

@@ -1,14 +1,14 @@
-"""Contact sheets: pictures in rows with words beside them."""
+"""Contact sheets: rows of pictures with captions."""
 
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-Row = tuple[str, Sequence[Image.Image]]  # what it shows, and the pictures
+Row = tuple[str, Sequence[Image.Image]]  # caption, pictures
 
 
 def contact_sheet(rows: Sequence[Row], *, side: int = 128, caption: str = "", gap: int = 6) -> Image.Image:
-    """Each row's words on the left, then its pictures, drawn `side` pixels high and wide; `caption` below."""
+    """Rows of a caption and pictures, each `side` pixels high and wide; `caption` below all."""
     font = ImageFont.load_default(15)
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     left = int(max((pen.textlength(words, font) for words, _ in rows), default=0))

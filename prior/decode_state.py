@@ -1,4 +1,4 @@
-"""What each kind of prior remembers between one token and the next, and the order in which it writes them."""
+"""The decode state of each kind of prior, and the order in which it writes tokens."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from prior.models.context_window import Window
 
 Maps = dict[str, np.ndarray]  # name -> (B, h, w)
 Order = list[tuple[str, np.ndarray]]  # a map, and the positions on it that are written at once
-# (part, near, place, coordinates, label, past, absent, keys, values) -> scores (n, V), present; see `Detail.step`
+# (part, neighbors, place, coordinates, label, past, absent, keys, values) -> scores (n, V), present; see `Detail.step`
 GPTStep = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 def order_by_map(fixed: Maps, reach: int) -> Order:
-    """The GPT's order: map by map, each up to its last unknown token; a map that is wholly known costs nothing.
+    """The GPT's order: map by map, each up to its last unknown token. A map that is known completely is skipped.
 
-    The coarse layout is written token by token. A token of a finer map needs only those within `reach` rows above it
-    and columns beside it, so that all tokens of a diagonal are written at once.
+    The layout is written token by token. A token of a finer map depends on at most `reach` rows above and columns to
+    its sides, so all tokens of a diagonal are written at once.
     """
     order = []
     for name, known in fixed.items():
@@ -34,17 +34,17 @@ def order_by_map(fixed: Maps, reach: int) -> Order:
 
 
 def order_by_patch(fixed: Maps) -> Order:
-    """The PixelCNN's order: patch by patch, and only what is unknown."""
+    """The PixelCNN's order: patch by patch, unknown tokens only."""
     names = list(fixed)
     unknown = np.stack([~known.all(0).ravel() for known in fixed.values()], 1)  # (N, L)
     return [(names[level], np.array([position])) for position, level in np.argwhere(unknown)]
 
 
-class GPTState:
-    """The keys and values of the map being written (a KV cache, laid out as a grid); see `DecodeState`."""
+class KVCache:
+    """A KV cache of the map being written, laid out as a grid; see `DecodeState`."""
 
     def __init__(self, config: GPTConfig, sizes: Sequence[int], *, step: GPTStep):
-        """sizes: codes of each level. step: runs a part's network at n places."""
+        """sizes: vocabulary of each level. step: runs the network of a part at n places."""
         self.config, self.sizes, self._step = config, sizes, step
         self.own, self.context = Window(config.window, causal=True), Window(config.context, causal=False)
         self._part, self._places = "", (0,)
@@ -52,7 +52,7 @@ class GPTState:
         self._values: list[np.ndarray] = []
 
     def predict(self, name: str, positions: np.ndarray, maps: Maps, label: np.ndarray) -> np.ndarray:
-        """See `DecodeState.predict`; the groups of a map come one after another, as in `order_by_map`."""
+        """See `DecodeState.predict`. The groups of a map come in the order of `order_by_map`."""
         batch, h, w = maps[name].shape
         part = "layout" if name in LAYOUT else name
         if part != self._part:
@@ -60,30 +60,30 @@ class GPTState:
             self._begin(part, batch, (length,) if length else (h + self.own.reach, w + 2 * self.own.reach))
         rows, columns = np.divmod(positions, w)
         contexts = CONTEXTS.get(name, ((LAYOUT[0], 2),))  # of the layout: the coarser map
-        near = [self.own.at(maps[name], rows, columns, self.sizes[LEVEL_OF[name]])]
+        neighbors = [self.own.at(maps[name], rows, columns, self.sizes[LEVEL_OF[name]])]
         for other, factor in contexts:
             outside = self.sizes[LEVEL_OF[other]]
             if name == other:  # the coarsest map of all
-                near.append(np.full((batch, len(positions), len(self.context)), outside))
+                neighbors.append(np.full((batch, len(positions), len(self.context)), outside))
             else:
-                near.append(self.context.at(maps[other], rows // factor, columns // factor, outside))
+                neighbors.append(self.context.at(maps[other], rows // factor, columns // factor, outside))
         reach, size = self.own.reach, self._places[-1]
         if part == "layout":
             place = positions + (maps[LAYOUT[0]][0].size if name == LAYOUT[1] else 0)  # one at a time
             past = np.arange(max(1, place[0]))[None]
-            absent, kept = past >= place[0], place
+            absent, own = past >= place[0], place
             coordinates = (np.stack([rows, columns], 1) + 0.5) * (CELLS[name] / CELLS[LAYOUT[1]])
         else:
             place, coordinates = rows % 4 * 4 + columns % 4, np.stack([rows, columns], 1)
             down, across = (offsets[None] for offsets in np.array(self.own.offsets).T)
-            there, beside = rows[:, None] + down, columns[:, None] + across  # (n, places)
-            absent = (there < 0) | (beside < 0) | (beside >= w)
-            past, kept = (there + reach) * size + beside + reach, (rows + reach) * size + columns + reach
+            above, aside = rows[:, None] + down, columns[:, None] + across  # (n, places)
+            absent = (above < 0) | (aside < 0) | (aside >= w)
+            past, own = (above + reach) * size + aside + reach, (rows + reach) * size + columns + reach
         first = np.arange(batch)[:, None] * math.prod(self._places)  # of each picture, in the cache
-        kept = (first + kept).ravel()
+        own = (first + own).ravel()
         scores, present = self._step(
             part,
-            [codes.reshape(-1, codes.shape[-1]).astype(np.int64) for codes in near],
+            [codes.reshape(-1, codes.shape[-1]).astype(np.int64) for codes in neighbors],
             np.tile(place, batch),
             np.tile(coordinates, (batch, 1)).astype(np.float32),
             np.repeat(label, len(positions)).astype(np.int64),
@@ -94,7 +94,7 @@ class GPTState:
         )
         for caches, new in ((self._keys, present[0]), (self._values, present[1])):
             for cache, layer in zip(caches, new, strict=True):
-                cache[:, kept] = layer
+                cache[:, own] = layer
         return scores.reshape(batch, len(positions), -1)
 
     def _begin(self, part: str, batch: int, places: tuple[int, ...]) -> None:
@@ -106,15 +106,15 @@ class GPTState:
         )
 
 
-class PixelCNNState:
-    """What the network saw before the patch being written; see `DecodeState`.
+class RowCache:
+    """The features of the patch being written, computed once for its three tokens; see `DecodeState`.
 
-    look: (tokens, position, label) -> (B, D), what the patches before `position` say. head: (level, hidden, codes
+    hidden: (tokens, position, label) -> (B, D), features of the patches before `position`. head: (level, hidden, codes
     (B, L)) -> (B, V) log-probabilities.
     """
 
-    def __init__(self, *, look: Callable[..., Any], head: Callable[..., np.ndarray]):
-        self._look, self._head = look, head
+    def __init__(self, *, hidden: Callable[..., Any], head: Callable[..., np.ndarray]):
+        self._compute, self._head = hidden, head
         self._at, self._hidden = -1, None
 
     def predict(self, name: str, positions: np.ndarray, maps: Maps, label: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ class PixelCNNState:
         (position,) = positions
         tokens = np.stack(list(maps.values()), 1)
         if position != self._at:
-            self._at, self._hidden = position, self._look(tokens, position, label)
+            self._at, self._hidden = position, self._compute(tokens, position, label)
         row, column = divmod(position, tokens.shape[3])
         codes = tokens[:, :, row, column].astype(np.int64)
         return self._head(list(maps).index(name), self._hidden[: len(tokens)], codes)[:, None]

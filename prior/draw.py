@@ -18,7 +18,7 @@ from cst.tokenizer.config import PRETRAINED as TOKENIZER
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.contact_sheet import contact_sheet
 from prior.protocol import LevelSettings, Settings
-from prior.sampler import DEFAULTS, MOST, Sampler
+from prior.sampler import DEFAULTS, MAX_PICTURES, Sampler
 
 SHEETS = {".png": "PNG", ".webp": "WEBP"}  # formats of a sheet by suffix
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def model_flags() -> argparse.ArgumentParser:
-    """Which prior a command runs."""
+    """Flags that choose the prior and the tokenizer."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--model", default="gpt", choices=DEFAULTS, help="the packaged model (default gpt)")
     parser.add_argument("--prior", type=Path, metavar="DIR", help="folder of a prior, instead of a packaged one")
@@ -52,17 +52,19 @@ def open_sampler(flags: argparse.Namespace) -> Sampler:
 
 
 def settings(flags: argparse.Namespace, defaults: Settings) -> Settings:
-    """The defaults, with what was given on the command line."""
+    """The defaults, overridden by the command line."""
     levels = list(defaults.levels)
     for field in dataclasses.fields(LevelSettings):
-        given = getattr(flags, field.name)
-        if given is None:
+        values = getattr(flags, field.name)
+        if values is None:
             continue
-        if len(given) not in (1, len(levels)):
+        if len(values) not in (1, len(levels)):
             name = field.name.replace("_", "-")
-            raise ValueError(f"--{name} has {len(given)} values; accepted: 1 for all levels, or {len(levels)}")
-        given = given * len(levels) if len(given) == 1 else given
-        levels = [dataclasses.replace(level, **{field.name: value}) for level, value in zip(levels, given, strict=True)]
+            raise ValueError(f"--{name} has {len(values)} values; accepted: 1 for all levels, or {len(levels)}")
+        values = values * len(levels) if len(values) == 1 else values
+        levels = [
+            dataclasses.replace(level, **{field.name: value}) for level, value in zip(levels, values, strict=True)
+        ]
     guidance = defaults.guidance if flags.guidance is None else flags.guidance
     candidates = defaults.candidates if flags.best_of is None else flags.best_of
     return Settings(tuple(levels), guidance, candidates)
@@ -80,19 +82,19 @@ def sample(arguments: Sequence[str]) -> None:
     for flag, kind in (("temperature", float), ("top-k", int), ("top-p", float), ("min-p", float)):
         words = "one for all levels, or one for each (default: the model's)"
         parser.add_argument(f"--{flag}", type=kind, nargs="+", metavar="X", help=words)
-    parser.add_argument("--guidance", type=float, help="how much the class counts (default: the model's)")
-    parser.add_argument("--best-of", type=int, metavar="N", help="color maps per picture, of which the best is kept")
+    parser.add_argument("--guidance", type=float, help="classifier-free guidance scale (default: the model's)")
+    parser.add_argument("--best-of", type=int, metavar="N", help="color maps drawn per picture; the best one is kept")
     draw(parser.parse_args(arguments))
 
 
 def draw(flags: argparse.Namespace) -> None:
-    """Sample in batches, with a progress bar; every batch is written as soon as it is done."""
+    """Sample in batches, with a progress bar. Each batch is written as soon as it is done."""
     if flags.count < 1:
         raise ValueError(f"{flags.count} pictures; accepted: at least 1")
     sampler = open_sampler(flags)
     chosen = settings(flags, sampler.defaults)
     name = None if flags.name is None else sampler.classes[sampler.label(flags.name)]
-    sampler.sample(name, seed=flags.seed, settings=chosen)  # a mistake is told before the folder is made
+    sampler.sample(name, seed=flags.seed, settings=chosen)  # raises for a wrong request before the folder is made
     try:
         flags.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -101,9 +103,9 @@ def draw(flags: argparse.Namespace) -> None:
         raise ValueError(f"can't write to '{flags.out}' (no permission); give another --out")
     stem = re.sub(r"[^a-z0-9]+", "-", (name or "any").lower()).strip("-")
     pictures, bits = [], []
-    for first in range(0, flags.count, MOST):
-        count = min(MOST, flags.count - first)
-        # Every batch after the first has a seed of its own, far from those that a person would give.
+    for first in range(0, flags.count, MAX_PICTURES):
+        count = min(MAX_PICTURES, flags.count - first)
+        # Later batches derive their seed from the first.
         seed = int(np.random.SeedSequence([flags.seed, first]).generate_state(1)[0]) if first else flags.seed
         steps = sampler.sample(name, count=count, seed=seed, settings=chosen)
         with tqdm(unit="token") as bar:
@@ -125,12 +127,12 @@ def draw(flags: argparse.Namespace) -> None:
     patches = sampler.prior.grid[0] * sampler.prior.grid[1]
     print(
         f"{len(pictures)} pictures of {sampler.size[0]}x{sampler.size[1]} in '{flags.out}' "
-        f"({sum(bits) / len(bits) / patches:.1f} bits a patch; at a fixed length {sampler.fixed_bits() / patches:.0f})"
+        f"({sum(bits) / len(bits) / patches:.1f} bits per patch; fixed length: {sampler.fixed_bits() / patches:.0f})"
     )
 
 
 def sheet(arguments: Sequence[str]) -> None:
-    """One row per class: the first samples of a seed by each model, none left out."""
+    """One row per class: the first samples of a seed by each model, unselected."""
     parser = argparse.ArgumentParser(
         prog="python -m prior sheet", description="Samples of several classes by one or both models, side by side."
     )

@@ -1,4 +1,4 @@
-"""The priors on onnxruntime and numpy: what the app and the command line sample with. Never imports torch."""
+"""The priors on onnxruntime and numpy, for the app and the command line. Never imports torch."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from cst.tokenizer.onnx_runtime import load_onnxruntime
 from cst.tokenizer.protocol import Level
 from prior.color_maps import coarse_maps
 from prior.config import CELLS, COARSE, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
-from prior.decode_state import GPTState, Order, PixelCNNState, order_by_map, order_by_patch
+from prior.decode_state import KVCache, Order, RowCache, order_by_map, order_by_patch
 from prior.sampling import Maps
 
 Session = Any  # onnxruntime.InferenceSession
@@ -31,7 +31,7 @@ def head_graph(level: str) -> str:
 
 
 class MapOrder:
-    """What follows from a prior's configuration alone: its maps, and the order in which they are written.
+    """The maps of a prior, and the order in which they are written.
 
     colors: (V, 3) float32, the color centroids; of a GPT only.
     """
@@ -89,7 +89,7 @@ class OnnxPrior:
             if CRITIC in self.config.files:
                 self._critic = self._open(CRITIC, threads)
         elif not model.gated:
-            raise ValueError(f"'{folder}' is a simple PixelCNN, which samples on torch alone; take a gated one here")
+            raise ValueError(f"'{folder}' is a simple PixelCNN, which only samples on torch; give another prior")
         else:
             self.sessions = [self._open(name, threads) for name in ("rows.onnx", "place.onnx", *map(head_graph, names))]
         order = MapOrder(model, self.grid, colors)
@@ -109,16 +109,16 @@ class OnnxPrior:
         path = self.config.check_file(self.folder, name)
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def new_state(self) -> GPTState | PixelCNNState:
+    def new_state(self) -> KVCache | RowCache:
         """See `Prior.new_state`."""
         model = self.config.model
         if isinstance(model, GPTConfig):
-            return GPTState(model, [level.size for level in self.levels], step=self._step)
-        return PixelCNNState(look=RowByRow(*self.sessions[:2], model), head=self._head)
+            return KVCache(model, [level.size for level in self.levels], step=self._step)
+        return RowCache(hidden=RowByRow(self.sessions[0], self.sessions[1], model), head=self._head)
 
     @property
     def has_critic(self) -> bool:
-        """Whether the best of several drafts can be chosen."""
+        """Whether it can choose the best of several drafts."""
         return self._critic is not None
 
     def critic(self, maps: Maps) -> np.ndarray | None:
@@ -127,34 +127,36 @@ class OnnxPrior:
             return None
         return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]]})[0]
 
-    def _step(self, part: str, near: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _step(self, part: str, neighbors: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
         *single, keys, values = arrays
         feeds = dict(zip(("place", "coordinates", "label", "past", "absent"), single, strict=True))
-        for name, many in (("near", near), ("keys", keys), ("values", values)):
+        for name, many in (("neighbors", neighbors), ("keys", keys), ("values", values)):
             feeds |= {f"{name}_{index}": array for index, array in enumerate(many)}
         scores, present = self.sessions[PARTS.index(part)].run(None, feeds)
         return scores, present
 
     def _head(self, level: int, hidden: np.ndarray, codes: np.ndarray) -> np.ndarray:
         head = self.sessions[2 + level]
-        given = {"hidden": hidden, "codes": codes}
-        return head.run(None, {item.name: given[item.name] for item in head.get_inputs()})[0]
+        feeds = {"hidden": hidden, "codes": codes}
+        return head.run(None, {item.name: feeds[item.name] for item in head.get_inputs()})[0]
 
 
 class RowByRow:
-    """What the patches before one say, by the PixelCNN; what the rows above say is found once a row."""
+    """The PixelCNN's features of one patch after another; those of the rows above are computed once per row."""
 
     def __init__(self, rows: Session, place: Session, config: PixelCNNConfig):
-        self._rows, self._place, self._names = rows, place, [f"downs_{i}" for i in range(config.blocks + 1)]
-        self._row, self._count, self._downs = -1, 0, {}
+        self._rows, self._place, self._names = rows, place, [f"vertical_features_{i}" for i in range(config.blocks + 1)]
+        self._row, self._count = -1, 0
+        self._features: dict[str, np.ndarray] = {}
 
     def __call__(self, tokens: np.ndarray, position: int, label: np.ndarray) -> np.ndarray:
         """(B, L, h, w) int32, raster position, (B,) int64 -> (B, D) float32."""
         row, column = divmod(position, tokens.shape[3])
         tokens = tokens[:, :, : row + 1].astype(np.int64)
         if row != self._row or len(tokens) > self._count:
-            found = self._rows.run(self._names, {"tokens": tokens, "label": label})
-            self._row, self._count, self._downs = row, len(tokens), dict(zip(self._names, found, strict=True))
-        downs = {name: down[: len(tokens)] for name, down in self._downs.items()}
+            outputs = self._rows.run(self._names, {"tokens": tokens, "label": label})
+            self._row, self._count = row, len(tokens)
+            self._features = dict(zip(self._names, outputs, strict=True))
+        vertical_features = {name: down[: len(tokens)] for name, down in self._features.items()}
         place = {"row": np.array(row), "column": np.array(column), "label": label}
-        return self._place.run(None, {"tokens": tokens[:, :, row:], **place, **downs})[0]
+        return self._place.run(None, {"tokens": tokens[:, :, row:], **place, **vertical_features})[0]

@@ -1,4 +1,4 @@
-"""What every prior looks like, whichever network it is and whichever library it runs on."""
+"""The interface of every prior, whichever network and library is behind it, and the settings of sampling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class LevelSettings:
     """How one level's tokens are drawn.
 
     temperature: above 0; below 1 makes likely codes likelier, and 1 draws from the model as it is. top_k: only that
-    many most likely codes, 0 for all. top_p: the fewest codes whose probability together reaches this, in (0, 1]
-    (Holtzman et al., 2020). min_p: only codes at least this share as likely as the likeliest, in [0, 1).
+    many most likely codes, 0 for all. top_p: the smallest set of codes whose probabilities sum to this, in (0, 1]
+    (Holtzman et al., 2020). min_p: only codes at least this fraction as likely as the most likely one, in [0, 1).
     Applied in this order, temperature first.
     """
 
@@ -40,13 +40,12 @@ class LevelSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is drawn: each level's own settings, coarse to fine, and the guidance scale.
+    """How a picture is drawn: the settings of each level, coarse to fine, and the guidance scale.
 
-    guidance: of the coarsest maps, where the class shows most. 1 is the class-conditional model itself; above, what
-    the class makes likelier counts for more (classifier-free guidance, Ho and Salimans, 2022); 0 ignores the class.
-    Finer maps are drawn by the class-conditional model as it is: guided, they lose their grain.
-    candidates: how many coarse color maps are drawn for each picture, of which the prior's critic chooses one. Without
-    a critic one is drawn.
+    guidance: classifier-free guidance (Ho and Salimans, 2022) of the coarsest maps, where the class shows most. 1 is
+    the class-conditional model, above 1 strengthens the class, 0 ignores it. Finer maps are drawn without guidance:
+    guided, they lose their grain. candidates: coarse color maps drawn per picture; the prior's critic keeps the best
+    one. Without a critic, one is drawn.
     """
 
     levels: tuple[LevelSettings, ...] = (LevelSettings(), LevelSettings(), LevelSettings())
@@ -88,14 +87,13 @@ class SampleRequest:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A moment of sampling.
+    """The state of a sampling after a few more tokens.
 
-    tokens: (B, L, h, w) int32, of which `known` (bool, same shape) are final so far. colors: (B, h, w) int32, the color
-    code of each patch so far: its own, else that of the finest coarse cell over it, else -1. done of total: tokens of
-    a picture decided, for progress. name: of the map just written. written: for every map in order, the share that is
-    final of what was unknown. best_of: candidates that the coarse colors of each picture were chosen from, 1 before.
-    bits: (B, L) float64, the information in what was drawn so far, in bits, by the model itself (temperature 1, no
-    guidance, nothing cut off).
+    tokens: (B, L, h, w) int32, final where `known` (bool, same shape). colors: (B, h, w) int32, the color code of each
+    patch so far: its own, else that of the finest coarse cell over it, else -1. done, total: decided tokens of a
+    picture, for progress. name: of the map just written. written: per map, in order, the final share of what was
+    unknown. best_of: candidates that the coarse colors were chosen from; 1 before the choice. bits: (B, L) float64,
+    the information in the drawn tokens, in bits, under the model itself (temperature 1, no guidance, no cut-off).
     """
 
     tokens: np.ndarray
@@ -125,11 +123,11 @@ class Prior(Protocol):
     drafts: tuple[str, ...]
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[dict, dict]:
-        """The maps in order, as name -> (B, h, w) int32, and which of their tokens are known, bool."""
+        """The maps in decoding order, name -> (B, h, w) int32, and which of their tokens are known, bool."""
         ...
 
     def decoding_order(self, fixed: dict[str, np.ndarray]) -> Sequence[tuple[str, np.ndarray]]:
-        """What is known of every map -> (map, positions) to predict together, in order."""
+        """The known tokens of every map, bool -> (map, positions to predict together), in order."""
         ...
 
     def new_state(self) -> "DecodeState":
@@ -137,17 +135,17 @@ class Prior(Protocol):
         ...
 
     def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
-        """(B,) how much the drafts look like those of photos, larger is better; None without a critic."""
+        """(B,) float32, how much the drafts resemble those of photos (larger is better); None without a critic."""
         ...
 
 
 class DecodeState(Protocol):
-    """Pictures in the making: what a `Prior` remembers of them."""
+    """The decode state of a batch: what a `Prior` remembers between tokens, such as a KV cache."""
 
     def predict(self, name: str, positions: np.ndarray, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray:
-        """The natural-log distributions of some tokens, from all that come before them in the order.
+        """The log-distributions of some tokens, given all tokens before them in the decoding order.
 
-        positions: (n,) in raster order, on the map `name`. maps: right up to there. label: (B,) int64. Returns
-        (B, n, V) float32. A later map may be asked for fewer pictures.
+        positions: (n,) raster positions on the map `name`. maps: correct up to there. label: (B,) int64. Returns
+        (B, n, V) float32, natural log. A later map may be asked for fewer pictures.
         """
         ...

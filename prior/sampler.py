@@ -1,4 +1,4 @@
-"""`Sampler`: new pictures of a named kind, for people who want pictures rather than tokens."""
+"""`Sampler`: new pictures of a named class, as images rather than tokens."""
 
 import dataclasses
 import difflib
@@ -21,17 +21,17 @@ from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, SampleRequest, Settings, Step
 from prior.sampling import check_request, sample
 
-# By kind of prior: found by looking at samples of the shipped weights.
+# Per kind of prior, chosen by the judge and by looking at samples of the shipped weights.
 DETAIL = LevelSettings(0.95, top_p=0.98)
 DEFAULTS = {
     "gpt": Settings((LevelSettings(), DETAIL, DETAIL), guidance=2.0, candidates=8),
     "pixelcnn": Settings((LevelSettings(0.95, top_p=0.97), DETAIL, DETAIL), guidance=2.5),
 }
-MOST = 16  # pictures at once
+MAX_PICTURES = 16  # pictures at once
 
 
 class Sampler:
-    """Draws new pictures with a prior, and paints them with its tokenizer."""
+    """Draws new pictures with a prior, and decodes them with its tokenizer."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Sampler:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the kinds of picture it knows."""
+        """The names of its classes."""
         return self.prior.classes
 
     @property
@@ -73,7 +73,7 @@ class Sampler:
 
     @property
     def defaults(self) -> Settings:
-        """Settings that look good."""
+        """The recommended settings."""
         return DEFAULTS[self.prior.config.kind]
 
     def label(self, name: str | None) -> int:
@@ -112,8 +112,8 @@ class Sampler:
         sketch, color_bias: see `SampleRequest`. The same seed gives the same pictures on the same machine. Raises
         ValueError for an unknown class, a count outside 1 to 16, a negative seed, or tokens that don't fit the model.
         """
-        if count not in range(1, MOST + 1):
-            raise ValueError(f"{count} pictures; accepted: 1 to {MOST} at once")
+        if count not in range(1, MAX_PICTURES + 1):
+            raise ValueError(f"{count} pictures; accepted: 1 to {MAX_PICTURES} at once")
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"the seed {seed}; accepted: a whole number from 0")
         if (known is None) != (mask is None):
@@ -134,7 +134,7 @@ class Sampler:
         return self.tokenizer.codebooks.encode(square[None], beam=self.prior.config.beam)[0]
 
     def preview(self, step: Step, *, blank: float = 0.5) -> list[Image.Image]:
-        """What there is so far, without any network: color, then shape, then texture; `blank` gray where nothing is."""
+        """The pictures so far, drawn from centroids without a network; `blank` gray where nothing is known."""
         books = self.tokenizer.codebooks
         dims = books.shape.shape[1]
         known = step.known[..., None]
@@ -145,21 +145,21 @@ class Sampler:
         return [to_image(picture) for picture in from_patches(patches, books.patch)]
 
     def decode(self, step: Step) -> list[Image.Image]:
-        """The pictures by RenderNet, where all three levels are known; where not, as in `preview`."""
+        """The pictures by RenderNet where all three levels are known, and as in `preview` elsewhere."""
         if not step.known.all(1).any():
             return self.preview(step)
         painted = self.tokenizer.decode(step.tokens)
         if step.known.all():
             return [to_image(picture) for picture in painted]
-        whole = step.known.all(1)[:, None].repeat(self.tokenizer.patch, 2).repeat(self.tokenizer.patch, 3)  # (B,1,H,W)
+        complete = step.known.all(1)[:, None].repeat(self.tokenizer.patch, 2).repeat(self.tokenizer.patch, 3)
         drafts = np.stack([to_float(picture) for picture in self.preview(step)])
-        return [to_image(picture) for picture in np.where(whole, painted, drafts)]
+        return [to_image(picture) for picture in np.where(complete, painted, drafts)]
 
     def tokens(self, step: Step) -> list[Tokens]:
         """The pictures as tokens, ready to be saved."""
         return [Tokens(codes, self.size, self.prior.config.fingerprint) for codes in step.tokens]
 
     def fixed_bits(self) -> float:
-        """What a picture costs at a fixed length a code, in bits: 33 a patch."""
+        """The size of a picture with fixed-length codes, in bits: 33 per patch."""
         h, w = self.prior.grid
         return bits_per_patch(self.prior.levels) * h * w

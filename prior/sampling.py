@@ -1,4 +1,4 @@
-"""Sampling, the same for every prior: known tokens stay, the others are drawn in the model's own order."""
+"""Sampling from any prior: known tokens stay, and the others are drawn in the model's own order."""
 
 import math
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def sample(prior: Prior, request: SampleRequest) -> Iterator[Step]:
 
 
 class Pictures:
-    """The maps of a batch of pictures while they are drawn, `many` candidates of each until one is chosen."""
+    """The maps of a batch of pictures while they are drawn: `many` candidates of each until one is chosen."""
 
     def __init__(self, maps: Maps, fixed: Maps, label: np.ndarray, seed: int, levels: int, many: int):
         self.maps = {name: np.repeat(codes, many, 0) for name, codes in maps.items()}
@@ -61,7 +61,7 @@ class Pictures:
         self.final = {name: known.copy() for name, known in self.fixed.items()}
         self.label, self.many, self.best_of = np.repeat(label, many), many, 1
         self.bits = np.zeros((len(self.label), levels))
-        # A random number for every token, drawn ahead: what is known doesn't shift the rest.
+        # One random number per token, drawn ahead, so that known tokens do not shift the others.
         self.uniforms: Maps = {}
         for row in range(len(self.label)):
             picture, candidate = divmod(row, many)
@@ -70,7 +70,7 @@ class Pictures:
                 self.uniforms.setdefault(name, np.empty(codes.shape))[row] = rng.random(codes.shape[1:])
 
     def predict(self, state, name: str, positions: np.ndarray, free: int | None) -> np.ndarray:
-        """(B, n, V) log-probabilities; with `free`, the number for no class, those without the class follow."""
+        """(B, n, V) log-probabilities; with `free`, the label of no class, (2B, n, V), with and without the class."""
         if free is None:
             return state.predict(name, positions, self.maps, self.label)
         doubled = {other: np.concatenate([codes, codes]) for other, codes in self.maps.items()}
@@ -79,7 +79,7 @@ class Pictures:
     def write(
         self, name: str, level: int, rows: np.ndarray, columns: np.ndarray, codes: np.ndarray, scores: np.ndarray
     ) -> None:
-        """Set (B, n) codes where nothing is known, and count their bits by the (B, n, V) log-probabilities."""
+        """Set (B, n) codes where nothing is known, and add their bits under the (B, n, V) log-probabilities."""
         new = ~self.fixed[name][:, rows, columns]  # (B, n)
         kept = self.maps[name][:, rows, columns]
         self.maps[name][:, rows, columns] = np.where(new, codes, kept)
@@ -95,7 +95,7 @@ class Pictures:
         self.label, self.bits, self.best_of, self.many = self.label[best], self.bits[best], self.many, 1
 
     def step(self, name: str, done: int, total: int) -> Step:
-        """What there is of the first candidate of each picture."""
+        """The current state of the first candidate of each picture."""
         first = slice(None, None, self.many)
         tokens, known = (np.stack([each[n][first] for n in ("color", "shape", "texture")], 1) for each in self.both)
         h, w = tokens.shape[2:]
@@ -134,15 +134,15 @@ def log_prob(prior: Prior, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
 
     The color maps coarser than the patches count too: the value of a coarse cell is shared by the patches it covers.
     """
-    return score_tokens(prior, tokens, label, likeliest=1).log_prob
+    return score_tokens(prior, tokens, label, top=1).log_prob
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """What a prior thought of every token of some pictures before it saw it.
+    """A prior's prediction of every token of some pictures.
 
-    log_prob: (B, L, h, w) float32, natural log of p of the token that is there. codes: (B, L, h, w, k) int32, the
-    likeliest codes, the first the likeliest, and p: (B, L, h, w, k) float32, their probabilities.
+    log_prob: (B, L, h, w) float32, natural log of p of the actual token. codes: (B, L, h, w, k) int32, the k most
+    likely codes, most likely first. p: (B, L, h, w, k) float32, their probabilities.
     """
 
     log_prob: np.ndarray
@@ -150,21 +150,21 @@ class TokenScores:
     p: np.ndarray
 
 
-def score_tokens(prior: Prior, tokens: np.ndarray, label: np.ndarray, *, likeliest: int = 5) -> TokenScores:
-    """(B, L, h, w) int tokens and (B,) int classes -> the likelihood of each, and the `likeliest` codes there.
+def score_tokens(prior: Prior, tokens: np.ndarray, label: np.ndarray, *, top: int = 5) -> TokenScores:
+    """(B, L, h, w) int tokens and (B,) int classes -> the likelihood of each, and the `top` most likely codes there.
 
     Raises ValueError for arguments that don't fit the model.
     """
     mask = np.zeros(tokens.shape, bool)
     check(prior, tokens, mask | True, label)
-    most = min(level.size for level in prior.levels)
-    if not 1 <= likeliest <= most:
-        raise ValueError(f"the {likeliest} likeliest codes; accepted: 1 to {most}")
+    smallest = min(level.size for level in prior.levels)
+    if not 1 <= top <= smallest:
+        raise ValueError(f"the {top} most likely codes; accepted: 1 to {smallest}")
     tokens, label = tokens.astype(np.int32), label.astype(np.int64)
     maps, fixed = prior.prepare(tokens, mask | True, None)
     state = prior.new_state()
-    found = np.zeros(tokens.shape, np.float32)
-    codes, p = (np.empty((*tokens.shape, likeliest), kind) for kind in (np.int32, np.float32))
+    log_probs = np.zeros(tokens.shape, np.float32)
+    codes, p = (np.empty((*tokens.shape, top), kind) for kind in (np.int32, np.float32))
     for name, positions in prior.decoding_order({name: np.zeros_like(known) for name, known in fixed.items()}):
         level = LEVEL_OF[name]
         rows, columns = np.divmod(positions, maps[name].shape[2])
@@ -172,25 +172,25 @@ def score_tokens(prior: Prior, tokens: np.ndarray, label: np.ndarray, *, likelie
         there = np.take_along_axis(scores, maps[name][:, rows, columns, None], 2)[..., 0]
         if cell := CELLS.get(name):  # shared by the patches it covers
             for row, column, value in zip(rows * cell, columns * cell, there.T, strict=True):
-                found[:, level, row : row + cell, column : column + cell] += value[:, None, None] / cell**2
+                log_probs[:, level, row : row + cell, column : column + cell] += value[:, None, None] / cell**2
             continue
-        found[:, level, rows, columns] += there
-        few = np.argpartition(-scores, likeliest - 1, axis=2)[..., :likeliest]
+        log_probs[:, level, rows, columns] += there
+        few = np.argpartition(-scores, top - 1, axis=2)[..., :top]
         few = np.take_along_axis(few, np.argsort(-np.take_along_axis(scores, few, 2), axis=2, kind="stable"), 2)
         codes[:, level, rows, columns] = few
         p[:, level, rows, columns] = np.exp(np.take_along_axis(scores, few, 2))
-    return TokenScores(found, codes, p)
+    return TokenScores(log_probs, codes, p)
 
 
 def filter_probabilities(scores: np.ndarray, settings: LevelSettings) -> np.ndarray:
     """(B, V) log-probabilities, in any scale -> (B, V) probabilities after temperature, top-k, top-p, min-p."""
-    p = np.exp((scores - scores.max(1, keepdims=True)) / np.float32(settings.temperature))  # the likeliest: 1
+    p = np.exp((scores - scores.max(1, keepdims=True)) / np.float32(settings.temperature))  # the most likely: 1
     if 0 < settings.top_k < p.shape[1]:
         least = np.partition(p, -settings.top_k, axis=1)[:, -settings.top_k, None]
         p[p < least] = 0
     if settings.top_p < 1:
         ranked = np.sort(p, 1)[:, ::-1]
-        before = np.cumsum(ranked, 1) - ranked  # of all that are likelier
+        before = np.cumsum(ranked, 1) - ranked  # of all more likely codes
         kept = (before < settings.top_p * ranked.sum(1, keepdims=True)).sum(1, keepdims=True)
         p[p < np.take_along_axis(ranked, kept - 1, 1)] = 0
     p[p < settings.min_p] = 0
@@ -214,7 +214,7 @@ def check_request(prior: Prior, request: SampleRequest) -> None:
 
 
 def check(prior: Prior, known: np.ndarray, mask: np.ndarray, label: np.ndarray) -> None:
-    """Raise ValueError unless tokens, of which those where `mask` is True count, and classes fit the model."""
+    """Raise ValueError unless the tokens where `mask` is True, and the classes, fit the model."""
     wanted = (len(prior.levels), *prior.grid)
     if known.ndim != 4 or known.shape[1:] != wanted or len(known) < 1 or not np.issubdtype(known.dtype, np.integer):
         raise ValueError(
@@ -228,7 +228,9 @@ def check(prior: Prior, known: np.ndarray, mask: np.ndarray, label: np.ndarray) 
             raise ValueError(f"{level.name} codes span {codes.min()} to {codes.max()}; accepted: 0 to {level.size - 1}")
     most = len(prior.classes)
     if label.shape != known.shape[:1] or not np.issubdtype(label.dtype, np.integer):
-        raise ValueError(f"classes are {label.dtype} {label.shape}; accepted: integers ({len(known)},), one a picture")
+        raise ValueError(
+            f"classes are {label.dtype} {label.shape}; accepted: integers ({len(known)},), one per picture"
+        )
     if not 0 <= label.min() <= label.max() <= most:
         raise ValueError(f"classes span {label.min()} to {label.max()}; accepted: 0 to {most - 1}, or {most} for none")
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from cst.artifact import replacing
 from cst.tokenizer.torch_runtime import load_weights
 from prior.config import CELLS, COARSE, LAYOUT, GPTConfig, PriorConfig
-from prior.decode_state import GPTState, PixelCNNState
+from prior.decode_state import KVCache, RowCache
 from prior.models.color_maps import color_maps
 from prior.models.critic import Critic
 from prior.models.gpt import GPT
@@ -95,17 +95,17 @@ class TorchPrior:
         layout, half = self.net("layout", maps, classes), self.net("color_half", maps, classes)
         coarsest = maps[LAYOUT[0]][0].numel()
         coarse = dict(zip(COARSE, (layout[:, :coarsest], layout[:, coarsest:], half), strict=True))
-        found = [self.net(level.name, maps, classes).view(-1, h, w) for level in self.levels]
+        scores = [self.net(level.name, maps, classes).view(-1, h, w) for level in self.levels]
         for name, values in coarse.items():  # shared by the patches that a cell covers
             cells = values.view(maps[name].shape)[:, None] / CELLS[name] ** 2
-            found[0] += F.interpolate(cells, (h, w), mode="nearest")[:, 0]
-        return torch.stack(found, 1).cpu().numpy()
+            scores[0] += F.interpolate(cells, (h, w), mode="nearest")[:, 0]
+        return torch.stack(scores, 1).cpu().numpy()
 
-    def new_state(self) -> GPTState | PixelCNNState:
+    def new_state(self) -> KVCache | RowCache:
         """See `Prior.new_state`."""
         if isinstance(self.net, GPT):
-            return GPTState(self.net.config, [level.size for level in self.levels], step=self._step)
-        return PixelCNNState(look=self._look, head=self._head)
+            return KVCache(self.net.config, [level.size for level in self.levels], step=self._step)
+        return RowCache(hidden=self._hidden, head=self._head)
 
     @torch.no_grad()
     def critic(self, maps: Maps) -> np.ndarray | None:
@@ -118,18 +118,18 @@ class TorchPrior:
         return torch.from_numpy(np.asarray(array, np.int64)).to(self.device)
 
     @torch.no_grad()
-    def _step(self, part: str, near: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _step(self, part: str, neighbors: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
         *single, keys, values = arrays
-        near, single, keys, values = (
-            [torch.tensor(array, device=self.device) for array in many] for many in (near, single, keys, values)
+        neighbors, single, keys, values = (
+            [torch.tensor(array, device=self.device) for array in many] for many in (neighbors, single, keys, values)
         )
-        scores, present = self.net.parts[part].step(near, *single, keys, values)
+        scores, present = self.net.parts[part].step(neighbors, *single, keys, values)
         return scores.cpu().numpy(), present.cpu().numpy()
 
     @torch.no_grad()
-    def _look(self, tokens: np.ndarray, position: int, label: np.ndarray) -> torch.Tensor:
+    def _hidden(self, tokens: np.ndarray, position: int, label: np.ndarray) -> torch.Tensor:
         row, column = divmod(position, tokens.shape[3])
-        return self.net.look(self._tensor(tokens[:, :, : row + 1]), self._tensor(label))[:, row, column]
+        return self.net.hidden_states(self._tensor(tokens[:, :, : row + 1]), self._tensor(label))[:, row, column]
 
     @torch.no_grad()
     def _head(self, level: int, hidden: torch.Tensor, codes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How good drawn pictures are: how far from photos of the same kinds of flower, and whether their kind shows.
+"""Judge drawn pictures: their distance to photos of the same classes, and whether a classifier recognizes the class.
 
 python -m prior judge --images flowers/ --out runs/judge
 """
@@ -24,10 +24,10 @@ from prior.contact_sheet import contact_sheet
 from prior.evaluation.judge_features import network
 from prior.evaluation.judge_scores import Judge, Row, table
 from prior.protocol import SampleRequest, Settings
-from prior.sampler import DEFAULTS, MOST, Sampler
+from prior.sampler import DEFAULTS, MAX_PICTURES, Sampler
 
 SHOWN = 24  # pictures of a row on its sheet, and on the blind one
-GIVEN = ("color",)  # the level that a photo gives, where the rest is drawn
+FROM_PHOTO = ("color",)  # the level taken from a photo where the rest is drawn
 
 
 def draw(
@@ -38,31 +38,31 @@ def draw(
     known: np.ndarray | None = None,
     settings: Settings | None = None,
 ) -> list[Image.Image]:
-    """A picture of each named class, painted; the same seed gives the same ones, and fewer are the first of more.
+    """A picture of each named class. The same seed gives the same pictures; fewer are the first of more.
 
     known: (N, L, h, w) int tokens, of which the colors are kept. settings: None for the sampler's defaults.
     """
     labels, shape = np.array([sampler.label(name) for name in names]), (len(sampler.prior.levels), *sampler.prior.grid)
     tokens = np.zeros((len(names), *shape), np.int32) if known is None else known
-    kept = [known is not None and level.name in GIVEN for level in sampler.prior.levels]
+    kept = [known is not None and level.name in FROM_PHOTO for level in sampler.prior.levels]
     pictures = []
-    for start in range(0, len(names), MOST):
-        part = slice(start, start + MOST)
+    for start in range(0, len(names), MAX_PICTURES):
+        part = slice(start, start + MAX_PICTURES)
         mask = np.zeros(tokens[part].shape, bool)
         mask[:, kept] = True
         chosen = int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
         request = SampleRequest(tokens[part], mask, labels[part], settings or sampler.defaults, chosen)
         steps = sampler.draw(request)
-        words = f"pictures {start + 1} to {min(start + MOST, len(names))} of {len(names)}"
+        words = f"pictures {start + 1} to {min(start + MAX_PICTURES, len(names))} of {len(names)}"
         total = int((~mask[0]).sum())
         bar = tqdm(steps, desc=words, total=total, unit="token", leave=False)
-        pictures += sampler.decode(deque(bar, maxlen=1).pop())  # the last step holds all there is
+        pictures += sampler.decode(deque(bar, maxlen=1).pop())  # only the last step is needed
     return pictures
 
 
 def render(tokenizer: OnnxTokenizer, tokens: np.ndarray) -> list[Image.Image]:
     """(N, L, h, w) int tokens -> pictures."""
-    batches = (tokens[start : start + MOST] for start in range(0, len(tokens), MOST))
+    batches = (tokens[start : start + MAX_PICTURES] for start in range(0, len(tokens), MAX_PICTURES))
     return [to_image(picture) for batch in batches for picture in tokenizer.decode(batch)]
 
 
@@ -70,7 +70,7 @@ def render(tokenizer: OnnxTokenizer, tokens: np.ndarray) -> list[Image.Image]:
 
 
 def save_sheet(pictures: Sequence[Image.Image], path: Path, *, side: int, columns: int = 8) -> None:
-    """The first `SHOWN` pictures, without a word."""
+    """A sheet of the first `SHOWN` pictures, without captions."""
     shown = pictures[:SHOWN]
     rows = [("", shown[start : start + columns]) for start in range(0, len(shown), columns)]
     with replacing(path) as part:
@@ -80,9 +80,9 @@ def save_sheet(pictures: Sequence[Image.Image], path: Path, *, side: int, column
 def blind_sheet(
     rows: Mapping[str, Sequence[Image.Image]], *, seed: int, columns: int = 12
 ) -> tuple[Image.Image, dict[str, dict[str, str | int]]]:
-    """The first `SHOWN` pictures of every row, shuffled and numbered from 1, all of one size; and which is which.
+    """The first `SHOWN` pictures of every row at one size, shuffled and numbered from 1; and the key.
 
-    The key gives for every number the name of the row and the index of the picture in it.
+    The key maps every number to the name of the row and the index of the picture in it.
     """
     shown = [(name, index) for name, pictures in rows.items() for index in range(min(SHOWN, len(pictures)))]
     shown = [shown[place] for place in np.random.default_rng(seed).permutation(len(shown))]
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def open_samplers(flags: argparse.Namespace, tokenizer: OnnxTokenizer) -> dict[str, Sampler]:
-    """The priors that are asked for, by what the table calls them."""
+    """The requested priors, by their name in the table."""
     options = {"tokenizer": tokenizer, "threads": flags.threads}
     kinds = flags.model or ([] if flags.prior else list(DEFAULTS))
     samplers = {kind: Sampler.from_pretrained(kind, **options) for kind in kinds}
@@ -130,7 +130,7 @@ def judge(flags: argparse.Namespace) -> str:
     """The report that `python -m prior judge` prints; sheets and all numbers are written to the folder `out`."""
     if flags.pictures < 2 or flags.seed < 0:
         raise ValueError(f"{flags.pictures} pictures, the seed {flags.seed}; accepted: at least 2, and a seed from 0")
-    network()  # a missing package is told before anything is measured or drawn
+    network()  # raises early if a package is missing
     if flags.threads is not None:
         import torch
 
@@ -162,9 +162,9 @@ def judge(flags: argparse.Namespace) -> str:
                 pictures = render(tokenizer, encoded[seen])
             add(name, pictures)
     drawn: dict[str, list[Image.Image]] = {}
-    for words, given in (("their colors, shapes and textures by", True), ("all by", False)):
+    for words, from_photo in (("their colors, shapes and textures by", True), ("all by", False)):
         for kind, sampler in samplers.items():
-            known = encoded[sampler.size[0], sampler.prior.config.beam] if given else None
+            known = encoded[sampler.size[0], sampler.prior.config.beam] if from_photo else None
             name = f"{words} {kind}"
             with timed(seconds, name):
                 drawn[name] = draw(sampler, bench.names, seed=flags.seed, known=known)
@@ -179,15 +179,15 @@ def judge(flags: argparse.Namespace) -> str:
     report["tokenizer"] = tokenizer.fingerprint
     write_json(flags.out / "judge.json", report)
     note = (
-        f"({rows[0].pictures} pictures a row, of the classes of as many held-out photos, which are what distances are "
-        f"to; {len(set(bench.names))} classes; seed {flags.seed}; ± is the standard deviation over random halves)"
+        f"({rows[0].pictures} pictures per row, of the same classes as the held-out photos they are compared with; "
+        f"{len(set(bench.names))} classes; seed {flags.seed}; ± is the standard deviation over random halves)"
     )
     return f"{table(rows)}\n\n{note}"
 
 
 @contextmanager
 def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Note how long something took."""
+    """Record the duration of a block, in seconds."""
     start = time.monotonic()
     yield
     seconds[name] = round(time.monotonic() - start, 1)

@@ -1,6 +1,6 @@
-"""What pictures are compared by: features of EfficientNet-lite2, small color maps, and the kernel distance of two sets.
+"""Features of pictures (EfficientNet-lite2, small color maps), and the kernel distance of two sets.
 
-The network is for judging only: no model is trained on it, no sample chosen by it, and nothing that draws needs it.
+The network is only used for judging: no model is trained on it, and no sample is chosen by it.
 """
 
 import functools
@@ -14,11 +14,11 @@ from tqdm import tqdm
 from cst.images import to_float
 
 NETWORK = "efficientnet-lite2"
-SIDE = 260  # pixels: what the network was trained on
+INPUT_SIZE = 260  # pixels: the network's training resolution
 CENTER, SCALE = 127 / 255, 128 / 255  # of pixels in [0, 1]. ImageNet's mean and deviation fit these weights less well
-DEPTHS = ("middle", "last")  # at stride 16, where textures are; and before the classifier, where kinds of things are
+DEPTHS = ("middle", "last")  # stride 16 (textures), and the input of the classifier (objects)
 BATCH = 16
-CELLS = 16  # a side of the color maps
+CELLS = 16  # side of the color maps
 
 
 @functools.cache
@@ -39,42 +39,46 @@ def network() -> Any:
     return model.eval()
 
 
-def features(pictures: list[Image.Image]) -> dict[str, np.ndarray]:
+def network_features(pictures: list[Image.Image]) -> dict[str, np.ndarray]:
     """RGB pictures of any size -> {"middle": (B, 120), "last": (B, 1280)} float32, averaged over the picture.
 
-    "middle" is what leaves the last block at stride 16, "last" what the network's own classifier sees.
+    "middle" is the output of the last block at stride 16, "last" the input of the network's own classifier.
     """
     import torch
 
-    model, found = network(), {depth: [] for depth in DEPTHS}
+    model = network()
+    values_by_depth: dict[str, list[np.ndarray]] = {depth: [] for depth in DEPTHS}
     for start in tqdm(range(0, len(pictures), BATCH), desc="features", unit="batch", leave=False):
         batch = [
-            to_float(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)) for picture in pictures[start:][:BATCH]
+            to_float(picture.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.LANCZOS))
+            for picture in pictures[start:][:BATCH]
         ]
         with torch.no_grad():
-            x = torch.from_numpy((np.stack(batch) - np.float32(CENTER)) / np.float32(SCALE))  # (B, 3, SIDE, SIDE)
+            x = torch.from_numpy(
+                (np.stack(batch) - np.float32(CENTER)) / np.float32(SCALE)
+            )  # (B, 3, INPUT_SIZE, INPUT_SIZE)
             x = model._swish(model._bn0(model._conv_stem(x)))
             for block in model._blocks:
                 x = block(x)
-                if x.shape[-1] == math.ceil(SIDE / 16):
+                if x.shape[-1] == math.ceil(INPUT_SIZE / 16):
                     middle = x
             last = model._swish(model._bn1(model._conv_head(x)))
         for depth, values in zip(DEPTHS, (middle, last), strict=True):
-            found[depth].append(values.mean((2, 3)).numpy())
-    return {depth: np.concatenate(values) for depth, values in found.items()}
+            values_by_depth[depth].append(values.mean((2, 3)).numpy())
+    return {depth: np.concatenate(values) for depth, values in values_by_depth.items()}
 
 
 def color_map(picture: Image.Image) -> np.ndarray:
     """An RGB picture averaged down to 16x16 cells -> (768,) float32 in [0, 1], the red cells first.
 
-    Where cells are not whole pixels, a pixel counts for each by the area in it.
+    A pixel that covers two cells counts for each by its area.
     """
     down, across = (_shares(length) for length in (picture.height, picture.width))
     return (down @ to_float(picture) @ across.T).astype(np.float32).ravel()
 
 
 def _shares(length: int) -> np.ndarray:
-    """(CELLS, length) float64: how much of every cell each pixel of a row makes up; rows sum to 1."""
+    """(CELLS, length) float64: the share of each pixel in every cell; rows sum to 1."""
     edges, pixels = np.linspace(0, length, CELLS + 1), np.arange(length)
     inside = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     return np.maximum(inside, 0) * CELLS / length

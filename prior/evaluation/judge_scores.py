@@ -1,4 +1,4 @@
-"""Scores of drawn pictures: how far they are from photos of the same kinds of flower, and whether their kind shows."""
+"""Scores of drawn pictures: distance to photos of the same classes, and accuracy of a linear probe on them."""
 
 import hashlib
 import zipfile
@@ -15,20 +15,20 @@ from tqdm import tqdm
 from cst.artifact import replacing
 from cst.images import middle
 from cst.photos import Entry, Photos, find_photos, split
-from prior.evaluation.judge_features import DEPTHS, NETWORK, SIDE, color_map, features, kid, kid_halves
+from prior.evaluation.judge_features import DEPTHS, INPUT_SIZE, NETWORK, color_map, kid, kid_halves, network_features
 
-SHORTEST = 512  # pixels: photos are kept this large, more than any prior draws
-PROBE_PHOTOS = 12  # of each class, of the linear probe, and by which features are standardized
+SHORTEST = 512  # pixels: photos are read at this size, larger than any prior draws
+PROBE_PHOTOS = 12  # per class, to fit the linear probe and to standardize features
 STRENGTH = 0.01  # inverse strength of the probe's regularization
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of some pictures.
+    """The scores of a set of pictures.
 
     kid, color_kid: kernel distances to the held-out photos, times 1000, by network features (the mean of the two
     `depths`) and by 16x16 colors; each with its spread, the standard deviation over random halves. top1, top5: the
-    share of pictures whose class a linear probe finds, first or among its first five, in [0, 1].
+    accuracy of a linear probe on their class, in [0, 1].
     """
 
     name: str
@@ -59,9 +59,9 @@ def table(rows: Sequence[Row]) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """Photos with one mix of classes, held_out[i] of the class of others[i]; and those of the probe, which are neither.
+    """Photos with one mix of classes, held_out[i] of the class of others[i], and disjoint photos for the probe.
 
-    All are in the order of a hash of their names, so that fewer pictures are the first of more.
+    All are ordered by a hash of their names, so that fewer pictures are the first of more.
     """
 
     held_out: list[Entry]
@@ -108,74 +108,74 @@ def read_squares(entries: Sequence[Entry]) -> list[Image.Image]:
     return squares
 
 
-def measure(pictures: list[Image.Image]) -> dict[str, np.ndarray]:
+def compute_features(pictures: list[Image.Image]) -> dict[str, np.ndarray]:
     """Pictures -> network features at each depth, and "color": (B, d) float32 each."""
-    return features(pictures) | {"color": np.stack([color_map(picture) for picture in pictures])}
+    return network_features(pictures) | {"color": np.stack([color_map(picture) for picture in pictures])}
 
 
-def measure_photos(entries: Sequence[Entry], folder: Path) -> dict[str, np.ndarray]:
-    """`measure` of photos' middle squares, kept in a file of `folder` named by a hash of their names."""
-    names = "\n".join([f"{NETWORK} {SIDE}", *(f"{entry.label}/{entry.name}" for entry in entries)])
+def photo_features(entries: Sequence[Entry], folder: Path) -> dict[str, np.ndarray]:
+    """`compute_features` of photos' middle squares, cached in `folder` under a hash of their names."""
+    names = "\n".join([f"{NETWORK} {INPUT_SIZE}", *(f"{entry.label}/{entry.name}" for entry in entries)])
     path = folder / f"features-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         try:
-            with np.load(path) as kept:
-                return dict(kept)
+            with np.load(path) as arrays:
+                return dict(arrays)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"'{path}' can't be read ({error}); delete it") from None
-    found = measure(read_squares(entries))
+    values = compute_features(read_squares(entries))
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open("wb") as file:
-        np.savez(file, **found)
-    return found
+        np.savez(file, **values)
+    return values
 
 
 # The judge -----------------------------------------------------------------------------------------------------------
 
 
 class Judge:
-    """Held-out photos, what is measured of them, and a linear probe: ready to score sets of pictures.
+    """Held-out photos, their features and a linear probe, to score sets of pictures.
 
-    photos: the middle squares of the held-out photos, and names[i] the class of photo i, which is the class that
-    picture i of a set to score must be of. others: training photos of the same classes.
+    photos: the middle squares of the held-out photos. names[i]: the class of photo i, and of picture i of every set to
+    score. others: training photos of the same classes.
     """
 
     def __init__(self, choice: Choice, folder: Path):
-        """Measure the chosen photos, or take what was measured from `folder`."""
+        """Compute the features of the chosen photos, or read them from `folder`."""
         self.names = [entry.label for entry in choice.held_out]
         self.photos, self.others = read_squares(choice.held_out), read_squares(choice.others)
-        training = measure_photos(choice.probe, folder)
+        training = photo_features(choice.probe, folder)
         self._statistics = {name: (values.mean(0), values.std(0) + 1e-6) for name, values in training.items()}
-        self.reference = self._standardize(measure_photos(choice.held_out, folder))
-        self.floor = self._standardize(measure_photos(choice.others, folder))
+        self.reference = self._standardize(photo_features(choice.held_out, folder))
+        self.floor = self._standardize(photo_features(choice.others, folder))
         self.probe = _fit_probe(self._standardize(training)[DEPTHS[-1]], [entry.label for entry in choice.probe])
 
     @classmethod
     def load(
         cls, images: Sequence[Path], out: Path, *, pictures: int = 256, classes: Sequence[str] | None = None
     ) -> "Judge":
-        """A judge by the held-out ones of `images`, folders or zips; features of photos are kept in the folder `out`.
+        """A judge from the held-out photos of `images`, folders or zips; features are cached in the folder `out`.
 
-        pictures: at most so many are compared. classes: those that the priors know; photos of others are left out.
+        pictures: the most that are compared. classes: those of the priors; photos of other classes are left out.
         """
         return cls(choose(find_photos(images), pictures=pictures, classes=classes), Path(out))
 
     def score(self, pictures: list[Image.Image], name: str = "") -> Row:
-        """Measure pictures, of which number i is of the class `names[i]`; fewer are compared with the first photos."""
+        """Score pictures; picture i is of the class `names[i]`. Fewer pictures are compared with the first photos."""
         if not 2 <= len(pictures) <= len(self.names):
             raise ValueError(f"{len(pictures)} pictures; accepted: from 2 to {len(self.names)}, as there are photos")
-        return self._row(name, self._standardize(measure(pictures)))
+        return self._row(name, self._standardize(compute_features(pictures)))
 
     def score_others(self, name: str) -> Row:
-        """The same for the training photos `others`: what could at best be reached."""
+        """Score the training photos `others`: the best value a model could reach."""
         return self._row(name, self.floor)
 
-    def _row(self, name: str, found: dict[str, np.ndarray]) -> Row:
-        count = len(found["color"])
-        pairs = {key: (values, self.reference[key][:count]) for key, values in found.items()}
+    def _row(self, name: str, features: dict[str, np.ndarray]) -> Row:
+        count = len(features["color"])
+        pairs = {key: (values, self.reference[key][:count]) for key, values in features.items()}
         depths = {key: 1000 * kid(*pairs[key], paired=True) for key in DEPTHS}
         spread = 1000 * np.mean([kid_halves(*pairs[key], paired=True) for key in DEPTHS], axis=0).std()
-        scores = self.probe.predict_proba(found[DEPTHS[-1]])  # (N, classes)
+        scores = self.probe.predict_proba(features[DEPTHS[-1]])  # (N, classes)
         order = self.probe.classes_[np.argsort(-scores, axis=1, kind="stable")]
         hits = order == np.array(self.names[:count])[:, None]
         return Row(
@@ -190,9 +190,9 @@ class Judge:
             color_spread=float(1000 * kid_halves(*pairs["color"], paired=True).std()),
         )
 
-    def _standardize(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _standardize(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {
-            name: (values - self._statistics[name][0]) / self._statistics[name][1] for name, values in found.items()
+            name: (values - self._statistics[name][0]) / self._statistics[name][1] for name, values in features.items()
         }
 
 

@@ -1,4 +1,4 @@
-"""How many bits a prior needs for photos that it has not seen, and whether its samples are copies.
+"""Bits per token of a prior on held-out photos, and whether its samples are copies of training photos.
 
 python -m prior evaluate --images flowers/
 """
@@ -29,7 +29,7 @@ CHUNK = 32  # photos whose tokens are predicted together
 
 
 def bits_by_level(prior: OnnxPrior, photos: TokenSet) -> np.ndarray:
-    """(L,) float64: mean bits per token of every level, by the model as it is shipped."""
+    """(L,) float64: mean bits per token of every level."""
     sums = np.zeros(len(prior.levels))
     for start in tqdm(range(0, len(photos), CHUNK), unit="batch", leave=False):
         part = slice(start, start + CHUNK)
@@ -38,18 +38,15 @@ def bits_by_level(prior: OnnxPrior, photos: TokenSet) -> np.ndarray:
 
 
 def zero_order_bits(training: TokenSet, photos: TokenSet, levels: tuple[Level, ...]) -> np.ndarray:
-    """(L,) float64: mean bits per token if each code is as likely everywhere as it is among the training photos'.
-
-    One is added to every count, so that a code never seen still has a length.
-    """
-    found = []
+    """(L,) float64: mean bits per token under the code frequencies of the training photos (add-one smoothing)."""
+    bits = []
     for index, level in enumerate(levels):
         counts = np.bincount(np.asarray(training.tokens[:, index]).ravel(), minlength=level.size) + 1
-        found.append(-np.log2(counts / counts.sum())[photos.tokens[:, index]].mean())
-    return np.array(found)
+        bits.append(-np.log2(counts / counts.sum())[photos.tokens[:, index]].mean())
+    return np.array(bits)
 
 
-def table(rows: dict[str, np.ndarray], levels: tuple[Level, ...], patch: int) -> str:
+def bits_table(rows: dict[str, np.ndarray], levels: tuple[Level, ...], patch: int) -> str:
     """Bits per token of each level, per patch and per pixel, as Markdown."""
     lines = [
         f"| bits | {' | '.join(level.name for level in levels)} | per patch | per pixel |",
@@ -62,36 +59,36 @@ def table(rows: dict[str, np.ndarray], levels: tuple[Level, ...], patch: int) ->
 
 
 def nearest_sheet(sampler: Sampler, training: TokenSet, index: Index, *, count: int, seed: int, path: Path) -> Nearest:
-    """Save samples beside the training photos nearest to them; how near those are."""
+    """Save a sheet of samples and their nearest training photos; returns their distances."""
     chosen = np.random.default_rng(seed).permutation(len(sampler.classes))[:count]
     tokens = []
     for number, label in enumerate(tqdm(chosen, unit="sample", leave=False)):
         *_, done = sampler.sample(sampler.classes[label], count=1, seed=seed + number)
         tokens.append(done.tokens[0])
     samples = np.stack(tokens)
-    found = index.find(samples)
+    nearest = index.find(samples)
 
     def pictures(codes: np.ndarray) -> list:
         return [to_image(picture) for picture in sampler.tokenizer.decode(np.asarray(codes, np.int32))]
 
     rows = [
         ("sample", pictures(samples)),
-        ("nearest by tokens", pictures(training.tokens[found.by_tokens])),
-        ("nearest by pixels", pictures(training.tokens[found.by_pixels])),
+        ("nearest by tokens", pictures(training.tokens[nearest.by_tokens])),
+        ("nearest by pixels", pictures(training.tokens[nearest.by_pixels])),
     ]
     with replacing(path) as part:
         contact_sheet(rows, side=sampler.size[0]).save(part, "PNG")
-    return found
+    return nearest
 
 
 def nearest_table(rows: dict[str, Nearest], training: int) -> str:
-    """How near the nearest training photos are, as Markdown."""
+    """The distances of the nearest training photos, as Markdown."""
     columns = (f"nearest of {training:,} training photos to", "tokens equal, mean (nearest)", "apart, mean (nearest)")
     lines = [f"| {' | '.join(columns)} |", "|---|---:|---:|"]
-    for name, found in rows.items():
-        equal = f"{found.agreement.mean():.1%} ({found.agreement.max():.1%})"
-        apart = f"{found.distance.mean():.3f} ({found.distance.min():.3f})"
-        lines.append(f"| {len(found.distance)} {name} | {equal} | {apart} |")
+    for name, nearest in rows.items():
+        equal = f"{nearest.agreement.mean():.1%} ({nearest.agreement.max():.1%})"
+        apart = f"{nearest.distance.mean():.3f} ({nearest.distance.min():.3f})"
+        lines.append(f"| {len(nearest.distance)} {name} | {equal} | {apart} |")
     lines += ["", "(apart: root mean square difference at 32x32 pixels, values in [0, 1], photos also mirrored)"]
     return "\n".join(lines)
 
@@ -121,12 +118,12 @@ def evaluate(flags: argparse.Namespace) -> str:
     priors = {folder.resolve().name: OnnxPrior(folder, fingerprint=tokenizer.fingerprint) for folder in folders}
     entries, held_out = split(find_photos(flags.images))
     return "\n\n".join(
-        report(group, entries, held_out[: flags.limit], tokenizer, flags) for group in alike(priors).values()
+        report(group, entries, held_out[: flags.limit], tokenizer, flags) for group in group_comparable(priors).values()
     )
 
 
-def alike(priors: dict[str, OnnxPrior]) -> dict[tuple, dict[str, OnnxPrior]]:
-    """The priors by what their photos' tokens depend on: only those of one group compare."""
+def group_comparable(priors: dict[str, OnnxPrior]) -> dict[tuple, dict[str, OnnxPrior]]:
+    """Group priors by what the tokens of their photos depend on: bits compare only within a group."""
     groups: dict[tuple, dict[str, OnnxPrior]] = {}
     for name, prior in priors.items():
         groups.setdefault((prior.grid, prior.config.beam, prior.classes), {})[name] = prior
@@ -140,7 +137,7 @@ def report(
     tokenizer: OnnxTokenizer,
     flags: argparse.Namespace,
 ) -> str:
-    """The table of priors that see photos alike."""
+    """The table of one group of comparable priors."""
     first = next(iter(priors.values())).config
     size = first.grid[1] * first.patch, first.grid[0] * first.patch
     sets = {}
@@ -150,16 +147,16 @@ def report(
     if flags.nearest:
         flags.out.mkdir(parents=True, exist_ok=True)
         index, wanted = Index(sets["training"], tokenizer.codebooks), {"count": flags.count, "seed": flags.seed}
-        found = {}
+        nearest = {}
         for name, prior in priors.items():
             path, sampler = flags.out / f"nearest-{name}.png", Sampler(tokenizer, prior)
-            found[f"samples of {name}"] = nearest_sheet(sampler, sets["training"], index, path=path, **wanted)
-        found["held-out photos"] = index.find(np.asarray(sets["held-out"].tokens[:256], np.int32))
-        return nearest_table(found, len(sets["training"]))
+            nearest[f"samples of {name}"] = nearest_sheet(sampler, sets["training"], index, path=path, **wanted)
+        nearest["held-out photos"] = index.find(np.asarray(sets["held-out"].tokens[:256], np.int32))
+        return nearest_table(nearest, len(sets["training"]))
     rows = {
         "fixed length": np.log2([level.size for level in first.vocabulary]),
         "zero-order entropy": zero_order_bits(sets["training"], sets["held-out"], first.vocabulary),
     }
     rows |= {name: bits_by_level(prior, sets["held-out"]) for name, prior in priors.items()}
     note = f"({len(sets['held-out'])} held-out photos, the middle square at {size[0]}x{size[1]} pixels)"
-    return f"{table(rows, first.vocabulary, first.patch)}\n\n{note}"
+    return f"{bits_table(rows, first.vocabulary, first.patch)}\n\n{note}"

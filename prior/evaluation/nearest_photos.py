@@ -7,12 +7,12 @@ import numpy as np
 from cst.tokenizer.codebooks import Codebooks
 from prior.training.token_cache import TokenSet
 
-SIDE = 32  # pixels: pictures are compared this small, so that position within a few pixels doesn't hide a copy
+SIDE = 32  # pixels: small, so that a shift by a few pixels does not hide a copy
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """For B pictures: which training photo is nearest, and how near.
+    """The nearest training photo of each of B pictures, and its distance.
 
     by_tokens, by_pixels: (B,) int indices into the training set. agreement: (B,) share of equal tokens, in [0, 1].
     distance: (B,) root mean square difference of the small pictures, in [0, 1].
@@ -39,7 +39,7 @@ def small(tokens: np.ndarray, codebooks: Codebooks) -> np.ndarray:
 
 
 class Index:
-    """The training photos, as they are and mirrored, ready to be searched."""
+    """A search index of the training photos and their mirror images."""
 
     def __init__(self, training: TokenSet, codebooks: Codebooks):
         self.tokens, self.codebooks = np.asarray(training.tokens), codebooks

@@ -1,4 +1,4 @@
-"""Where embeddings and heads begin: codes whose centroids are alike begin alike."""
+"""Initial embeddings and head rows: similar for codes with similar centroids."""
 
 import math
 
@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def features(centroids: np.ndarray, width: int, seed: int = 0) -> Tensor:
-    """(V, D) centroids -> (V, width) float32 of unit scale in which near centroids are near.
+def codebook_features(centroids: np.ndarray, width: int, seed: int = 0) -> Tensor:
+    """(V, D) centroids -> (V, width) float32 of unit scale that keeps similar centroids close.
 
-    Of three dimensions or few, random Fourier features (Rahimi and Recht, 2007); of many, principal components.
+    Random Fourier features (Rahimi and Recht, 2007) for few dimensions, principal components for many.
     """
     x = torch.from_numpy(np.asarray(centroids, np.float32))
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""`color_maps` on torch, for training; see `prior/color_maps.py`."""
+"""The pyramid of color maps on torch, for training; see `prior/color_maps.py`."""
 
 import torch
 import torch.nn.functional as F

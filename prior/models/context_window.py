@@ -1,4 +1,4 @@
-"""The square of tokens around a position that a network may see."""
+"""The square of tokens around a position that is the input of a network."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ class Window:
         return len(self.offsets)
 
     def shifts(self, padded: Any) -> Iterator[Any]:
-        """(B, h + 2 reach, w + 2 reach, E) array or tensor -> for each offset, (B, h, w, E): what stands there."""
+        """(B, h + 2 reach, w + 2 reach, E) array or tensor -> for each offset, (B, h, w, E): the values there."""
         h, w = (side - 2 * self.reach for side in padded.shape[1:3])
         for row, column in self.offsets:
             yield padded[:, self.reach + row : self.reach + row + h, self.reach + column : self.reach + column + w]

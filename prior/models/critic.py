@@ -1,4 +1,4 @@
-"""The critic of a GPT: a small network that tells coarse color maps of photos from drawn ones."""
+"""The critic of a GPT: a small network that classifies coarse color maps as photos or drawn ones."""
 
 import torch
 from torch import Tensor, nn

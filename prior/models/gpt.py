@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from cst.tokenizer.protocol import Level
 from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, GPTConfig
-from prior.models.codebook_init import features
+from prior.models.codebook_init import codebook_features
 from prior.models.context_window import Window
 
 TRAINING_SQUARE = 16  # patches; attention is computed in squares of this side in training
-TOLD = 12  # numbers that tell the networks how a training picture was augmented; all zero for none
+AUGMENTATIONS = 12  # numbers that describe how a training picture was augmented; all zero for none
 
 
 class Linear(nn.Linear):
-    """A matrix product without bias in the dtype of its input; the weights stay float32."""
+    """A linear layer without bias that computes in the dtype of its input; the weights stay float32."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs, bias=False)
@@ -45,7 +45,7 @@ def rotary_angles(rows: Tensor, columns: Tensor, head_dim: int, base: float = 10
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (i, i + d / 2) of (..., d) by angles given as (..., d / 2) cos and sin."""
+    """Rotate the pairs (i, i + d / 2) of (..., d) by angles given as (..., d / 2) cos and sin."""
     half = x.shape[-1] // 2
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
@@ -74,7 +74,7 @@ class Block(nn.Module):
         self.heads, self.dropout = heads, Dropout(dropout)
         self.qkv, self.out = Linear(width, 3 * width), Linear(width, width)
         self.gate_up, self.down = Linear(width, 2 * hidden), Linear(hidden, width)
-        self.mix = nn.Parameter(torch.tensor([1.0, 0.0]))  # of the stream and of the first layer's input
+        self.mix = nn.Parameter(torch.tensor([1.0, 0.0]))  # of the residual stream and the first block's input
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.down.weight)
 
@@ -84,7 +84,7 @@ class Block(nn.Module):
         return rotate(norm(qkv[0]), cos, sin), rotate(norm(qkv[1]), cos, sin), qkv[2]
 
     def merge(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add what was attended to, (..., heads, T, d), to the stream, then the feed-forward layer: (..., T, D)."""
+        """Add the attention output, (..., heads, T, d), to the residual stream; feed-forward layer: (..., T, D)."""
         x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2)))
         both = self.gate_up(norm(x))
         hidden = both.shape[-1] // 2
@@ -94,7 +94,7 @@ class Block(nn.Module):
         """Attention over whole sequences: (B, T, D) -> (B, T, D). `mask`: (T, T), 0 where allowed, else -inf."""
         x = self.blend(x, first)
         q, k, v = self.project(x, cos, sin)
-        # Written out: on a CPU the fused kernel takes twice as long for sequences this short.
+        # Written out: for short sequences the fused kernel takes twice as long on a CPU.
         scores = q @ (k.transpose(-1, -2) * k.shape[-1] ** -0.5) + mask  # (B, heads, T, T)
         return self.merge(x, scores.softmax(-1) @ v)
 
@@ -103,7 +103,7 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`forward` for one more token of n sequences: (n, D) -> the same, and its key and value (heads, n, d).
 
-        keys, values: (heads, n, P, d) of earlier tokens, of which those where `absent`, (n, 1, P), don't count.
+        keys, values: (heads, n, P, d) of earlier tokens; those where `absent`, (n, 1, P) bool, are masked.
         """
         x = self.blend(x, first)
         q, k, v = self.project(x, cos, sin)  # (heads, n, d)
@@ -114,66 +114,70 @@ class Block(nn.Module):
         return self.merge(x, attended), k, v
 
     def blend(self, x: Tensor, first: Tensor) -> Tensor:
-        """The stream, with a learned share of the first block's input."""
+        """The residual stream, plus a learned share of the input of the first block."""
         return self.mix[0].to(x.dtype) * x + self.mix[1].to(x.dtype) * first
 
 
 class Stem(nn.Module):
-    """What is known around a token, as one vector.
+    """The input of the transformer at each position: its surroundings as one vector.
 
-    The window of the token's own map reaches up and left (type A: van den Oord et al., 2016, section 3.1). The windows
-    of coarser maps, and of coarser levels on the same grid, lie all around.
+    The window on the token's own map is causal (type A: van den Oord et al., 2016, section 3.1). The windows on coarser
+    maps, and on coarser levels of the same grid, are centered.
 
-    contexts: for each of them (table, factor): the index of its embedding table in `sizes`, and how many times finer
-    the token's own grid is. sizes: codes of each table; the last table is that of the token's own level.
+    contexts: (table, factor) of each coarser map: the index of its embedding table in `sizes`, and how many times finer
+    the token's own grid is. sizes: vocabulary of each table; the last table is that of the token's own level.
     """
 
     def __init__(self, config: GPTConfig, sizes: Sequence[int], contexts: Sequence[tuple[int, int]], classes: int):
         super().__init__()
         self.contexts = tuple(contexts)
-        self.window, self.context = Window(config.window, causal=True), Window(config.context, causal=False)
+        self.own_window, self.context_window = Window(config.window, causal=True), Window(config.context, causal=False)
         self.tables = nn.ModuleList(nn.Embedding(size + 1, config.embedding) for size in sizes)  # last: outside
-        self.own = Linear(len(self.window) * config.embedding, config.width)
-        self.around = nn.ModuleList(Linear(len(self.context) * config.embedding, config.width) for _ in contexts)
+        self.own = Linear(len(self.own_window) * config.embedding, config.width)
+        self.context_mix = nn.ModuleList(
+            Linear(len(self.context_window) * config.embedding, config.width) for _ in contexts
+        )
         self.child = nn.Embedding(16, config.width)  # place within the 4x4 block of a map four times coarser
         self.label = nn.Embedding(classes + 1, config.width)  # last: no class
-        self.told = Linear(TOLD, config.width)
+        self.augmentation = Linear(AUGMENTATIONS, config.width)
         self.dropout = Dropout(config.dropout)
         for table in (self.child, self.label):
             nn.init.normal_(table.weight, std=0.02)
-        nn.init.zeros_(self.told.weight)
+        nn.init.zeros_(self.augmentation.weight)
 
-    def look(self, table: nn.Embedding, tokens: Tensor, window: Window, mix: Linear, dtype: torch.dtype) -> Tensor:
-        """(B, h, w) tokens -> (B, h, w, D): the embeddings in the window of each place, mixed."""
+    def embed_window(
+        self, table: nn.Embedding, tokens: Tensor, window: Window, mix: Linear, dtype: torch.dtype
+    ) -> Tensor:
+        """(B, h, w) tokens -> (B, h, w, D): a linear map of the embeddings in the window of each place."""
         border = F.pad(tokens, [window.reach] * 4, value=table.num_embeddings - 1)
         return mix(torch.cat(list(window.shifts(table(border).to(dtype))), -1))
 
     def forward(
-        self, tokens: Tensor, around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+        self, tokens: Tensor, context_maps: Sequence[Tensor], label: Tensor, augmentation: Tensor, dtype: torch.dtype
     ) -> Tensor:
-        """(B, h, w) tokens, a map for each context, (B,) classes, (B, TOLD) augmentations -> (B, h, w, D)."""
+        """(B, h, w) tokens, a map per context, (B,) classes, (B, AUGMENTATIONS) augmentations -> (B, h, w, D)."""
         h, w = tokens.shape[1:]
-        x = self.look(self.tables[-1], tokens, self.window, self.own, dtype)
-        for (table, factor), mix, coarse in zip(self.contexts, self.around, around, strict=True):
-            seen = self.look(self.tables[table], coarse, self.context, mix, dtype)
+        x = self.embed_window(self.tables[-1], tokens, self.own_window, self.own, dtype)
+        for (table, factor), mix, coarse in zip(self.contexts, self.context_mix, context_maps, strict=True):
+            seen = self.embed_window(self.tables[table], coarse, self.context_window, mix, dtype)
             x = x + seen.repeat_interleave(factor, 1).repeat_interleave(factor, 2) if factor > 1 else x + seen
         child = child_index(torch.arange(h * w, device=tokens.device), w).view(h, w)
         x = x + self.child(child).to(dtype)
-        condition = self.label(label).to(dtype) + self.told(told.to(dtype))
+        condition = self.label(label).to(dtype) + self.augmentation(augmentation.to(dtype))
         return self.dropout(x + condition[:, None, None])
 
-    def step(self, near: Sequence[Tensor], child: Tensor, label: Tensor) -> Tensor:
+    def step(self, neighbors: Sequence[Tensor], child: Tensor, label: Tensor) -> Tensor:
         """`forward` at n places, unaugmented: (n, places) tokens of the own window and of each context -> (n, D)."""
-        x = self.own(self.tables[-1](near[0]).flatten(1))
-        for (table, _), mix, codes in zip(self.contexts, self.around, near[1:], strict=True):
+        x = self.own(self.tables[-1](neighbors[0]).flatten(1))
+        for (table, _), mix, codes in zip(self.contexts, self.context_mix, neighbors[1:], strict=True):
             x = x + mix(self.tables[table](codes).flatten(1))
         return x + self.child(child) + self.label(label)
 
 
 class Layout(nn.Module):
-    """p(the two coarsest color maps | class): one sequence of tokens, each of which sees all before it.
+    """p(the two coarsest color maps | class), as one sequence of tokens with full causal attention.
 
-    Of a grid of 32x32 patches these are maps of 4x4 and 8x8, 80 tokens.
+    For a grid of 32x32 patches these are maps of 4x4 and 8x8: 80 tokens.
     """
 
     def __init__(self, config: GPTConfig, colors: int, grid: tuple[int, int], classes: int):
@@ -193,12 +197,17 @@ class Layout(nn.Module):
         self.register_buffer("angles", angles, persistent=False)
 
     def forward(
-        self, maps: Sequence[Tensor], around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+        self,
+        maps: Sequence[Tensor],
+        context_maps: Sequence[Tensor],
+        label: Tensor,
+        augmentation: Tensor,
+        dtype: torch.dtype,
     ) -> Tensor:
         """The two color maps (B, h, w), the first again as the context of the second -> (B, T, V) logits."""
         x = torch.cat(
             [
-                stem(tokens, [around[0]] * bool(stem.contexts), label, told, dtype).flatten(1, 2)
+                stem(tokens, [context_maps[0]] * bool(stem.contexts), label, augmentation, dtype).flatten(1, 2)
                 for stem, tokens in zip(self.stems, maps, strict=True)
             ],
             1,
@@ -212,7 +221,7 @@ class Layout(nn.Module):
 
     def step(
         self,
-        near: Sequence[Tensor],
+        neighbors: Sequence[Tensor],
         place: Tensor,
         coordinates: Tensor,
         label: Tensor,
@@ -224,8 +233,8 @@ class Layout(nn.Module):
         """`forward` for one token; see `Detail.step`. place: (n,) positions in the sequence."""
         later = (place - self.coarsest).clamp_min(0)
         first = place.clamp_max(self.coarsest - 1)
-        coarse = self.stems[0].step(near[:1], child_index(first, self.columns // 2), label)
-        fine = self.stems[1].step(near, child_index(later, self.columns), label)
+        coarse = self.stems[0].step(neighbors[:1], child_index(first, self.columns // 2), label)
+        fine = self.stems[1].step(neighbors, child_index(later, self.columns), label)
         x = torch.where(place[:, None] < self.coarsest, coarse, fine) + self.place[place]
         x, present = step_blocks(self.blocks, x, coordinates, past, absent, keys, values)
         return self.head(norm(x)).log_softmax(-1), present
@@ -246,13 +255,13 @@ class Detail(nn.Module):
         self.head = Linear(config.width, sizes[-1])
 
     def forward(
-        self, tokens: Tensor, around: Sequence[Tensor], label: Tensor, told: Tensor, dtype: torch.dtype
+        self, tokens: Tensor, context_maps: Sequence[Tensor], label: Tensor, augmentation: Tensor, dtype: torch.dtype
     ) -> Tensor:
-        """(B, h, w) tokens and a map for each context -> (B, h, w, D) features, of which `head` makes logits.
+        """(B, h, w) tokens and a map per context -> (B, h, w, D) features, the input of `head`.
 
-        In training, for speed, the grid is cut into squares of 16x16 beyond which attention does not reach.
+        In training the grid is cut into squares of 16x16, across which attention does not reach, for speed.
         """
-        x = self.stem(tokens, around, label, told, dtype)
+        x = self.stem(tokens, context_maps, label, augmentation, dtype)
         h, w = (min(TRAINING_SQUARE, side) if self.training else side for side in tokens.shape[1:])
         x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h))  # (B, H, h, W, w, D)
         squares = x.shape
@@ -271,7 +280,7 @@ class Detail(nn.Module):
 
     def step(
         self,
-        near: Sequence[Tensor],
+        neighbors: Sequence[Tensor],
         place: Tensor,
         coordinates: Tensor,
         label: Tensor,
@@ -280,20 +289,20 @@ class Detail(nn.Module):
         keys: Sequence[Tensor],
         values: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """`forward` at n places, unaugmented, from the keys and values of the tokens before each.
+        """`forward` at n places, given the keys and values of earlier tokens; no augmentation.
 
-        near: (n, places) int64 codes of the own window and of each context's. place: (n,) int64, in the 4x4 block.
-        coordinates: (n, 2) float32 row and column. label: (n,) int64. keys, values: for each layer (heads, M, d)
-        float32, of all tokens there may be. past: (n, P) int64, which of the M each token attends to, but those where
-        `absent`, (n, P) bool. Returns (n, V) log-probabilities, and (2, layers, heads, n, d), the new keys and values.
+        neighbors: (n, places) int64 codes of the own window and of each context's. place: (n,) int64, in the 4x4 block.
+        coordinates: (n, 2) float32 row and column. label: (n,) int64. keys, values: per layer (heads, M, d)
+        float32, the cache. past: (n, P) int64, the cache entries that each token attends to, masked where `absent`,
+        (n, P) bool. Returns (n, V) log-probabilities, and (2, layers, heads, n, d), the new keys and values.
         """
-        x = self.stem.step(near, place, label)
+        x = self.stem.step(neighbors, place, label)
         x, present = step_blocks(self.blocks, x, coordinates, past, absent, keys, values)
         return self.head(norm(x)).log_softmax(-1), present
 
 
 def child_index(place: Tensor, columns: int) -> Tensor:
-    """Positions in raster order -> the place within the 4x4 block that each lies in, 0 to 15."""
+    """Raster positions -> the place of each within its 4x4 block, 0 to 15."""
     return place // columns % 4 * 4 + place % columns % 4
 
 
@@ -311,9 +320,9 @@ def step_blocks(
     cos, sin, first = angles.cos(), angles.sin(), x
     new_keys, new_values = [], []
     for block, key, value in zip(blocks, keys, values, strict=True):
-        # Not key[:, past]: exported, that transposes the whole cache.
-        near = [cache.index_select(1, past.flatten()).unflatten(1, past.shape) for cache in (key, value)]
-        x, new_key, new_value = block.step(x, first, cos, sin, *near, absent[:, None])
+        # Not key[:, past]: its export transposes the whole cache.
+        neighbors = [cache.index_select(1, past.flatten()).unflatten(1, past.shape) for cache in (key, value)]
+        x, new_key, new_value = block.step(x, first, cos, sin, *neighbors, absent[:, None])
         new_keys.append(new_key)
         new_values.append(new_value)
     return x, torch.stack([torch.stack(new_keys), torch.stack(new_values)])
@@ -322,7 +331,7 @@ def step_blocks(
 class GPT(nn.Module):
     """p(tokens | class), coarse to fine: the color maps from coarse to the whole grid, then shapes, then textures.
 
-    The networks share no weights: each is as deep as it needs to be, and is trained and sampled without the others.
+    The networks share no weights. Each has its own depth, and is trained and sampled without the others.
     """
 
     def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
@@ -340,45 +349,49 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
-        """Codes whose centroids are alike get like embeddings and like rows of the head."""
+        """Start with similar embeddings and head rows for codes with similar centroids."""
         self.colors.copy_(torch.from_numpy(codebooks[0]))
         for name, part in self.parts.items():
             stems = part.stems if name == "layout" else [part.stem]
             for stem in stems:
                 for table, centroids in zip(stem.tables, codebooks, strict=False):
-                    table.weight[:-1] = features(centroids, table.embedding_dim)
+                    table.weight[:-1] = codebook_features(centroids, table.embedding_dim)
                     table.weight[-1] = 0
             centroids = codebooks[LEVEL_OF.get(name, 0)]
-            part.head.weight.copy_(features(centroids, part.head.in_features) * 0.05)
+            part.head.weight.copy_(codebook_features(centroids, part.head.in_features) * 0.05)
 
     def forward(
         self,
         name: str,
         maps: dict[str, Tensor],
         label: Tensor,
-        told: Tensor | None = None,
+        augmentation: Tensor | None = None,
         *,
-        around: dict[str, Tensor] | None = None,
+        context_maps: dict[str, Tensor] | None = None,
         places: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """The natural log of p of the tokens of one part, exact: (B, N) float32.
 
-        maps: (B, h, w) int64 each; see `color_maps`. label: (B,), a class, or the number of classes for none. told:
-        (B, TOLD). around: what the network sees as context, if not `maps`. places: (n,) which of the B * N tokens to
-        score, flattened; the result is then (n,).
+        maps: (B, h, w) int64 each; see `color_maps`. label: (B,), a class, or the number of classes for none.
+        augmentation: (B, AUGMENTATIONS). context_maps: replaces `maps` as the context. places: (n,) flat indices into
+        the B * N tokens; only these are scored, and the result is (n,).
         """
-        part, around = self.parts[name], around or maps
-        told = torch.zeros(len(label), TOLD, device=label.device) if told is None else told
+        part, context_maps = self.parts[name], context_maps or maps
+        augmentation = (
+            torch.zeros(len(label), AUGMENTATIONS, device=label.device) if augmentation is None else augmentation
+        )
         if name == "layout":
             own = [maps[coarse] for coarse in LAYOUT]
-            logits = part(own, [around[LAYOUT[0]]], label, told, dtype).float()
-            wanted = torch.cat([each.flatten(1) for each in own], 1)
+            logits = part(own, [context_maps[LAYOUT[0]]], label, augmentation, dtype).float()
+            targets = torch.cat([each.flatten(1) for each in own], 1)
         else:
-            x = part(maps[name], [around[other] for other, _ in CONTEXTS[name]], label, told, dtype).flatten(1, 2)
-            wanted = maps[name].flatten(1)
+            x = part(
+                maps[name], [context_maps[other] for other, _ in CONTEXTS[name]], label, augmentation, dtype
+            ).flatten(1, 2)
+            targets = maps[name].flatten(1)
             if places is not None:
-                x, wanted = x.flatten(0, 1)[places], wanted.flatten()[places]
+                x, targets = x.flatten(0, 1)[places], targets.flatten()[places]
             logits = part.head(x).float()
-        scores = -F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
-        return scores.view(wanted.shape)
+        scores = -F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+        return scores.view(targets.shape)

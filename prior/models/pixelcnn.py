@@ -1,7 +1,8 @@
-"""The PixelCNN baseline: patch by patch in raster order, color, then shape given color, then texture given both.
+"""The PixelCNN baseline: patch by patch in raster order; color, then shape given color, then texture given both.
 
 The gated network follows van den Oord et al., 2016b (Conditional Image Generation with PixelCNN Decoders), figure 2;
-the simple one van den Oord et al., 2016a (Pixel Recurrent Neural Networks), with BatchNorm.
+the simple one follows van den Oord et al., 2016a (Pixel Recurrent Neural Networks), with BatchNorm. Both are published
+baselines: the gated one is shipped, the simple one shows the blind spot of masked convolutions.
 """
 
 from collections.abc import Sequence
@@ -13,21 +14,18 @@ from torch import Tensor, nn
 
 from cst.tokenizer.protocol import Level
 from prior.config import PixelCNNConfig
-from prior.models.codebook_init import features
+from prior.models.codebook_init import codebook_features
 
 FIRST_KERNEL = 7
 
 
 class Shifted(nn.Conv2d):
-    """A convolution that sees `rows` x `columns` places, the current one at `(bottom, right)` places from their end.
-
-    It is padded rather than masked, so no product is wasted on a weight that is zero.
-    """
+    """A causal convolution by shifted padding instead of a mask, so that no product is wasted on zero weights."""
 
     def __init__(self, width: int, out: int, *, above: tuple[int, int], beside: tuple[int, int]):
-        """Sees rows r + above[0] .. r + above[1] and columns c + beside[0] .. c + beside[1]."""
+        """At (r, c) it covers rows r + above[0] .. r + above[1] and columns c + beside[0] .. c + beside[1]."""
         super().__init__(width, out, (above[1] - above[0] + 1, beside[1] - beside[0] + 1))
-        # A pad may be negative: it crops what the window never reaches.
+        # A negative pad crops what the window never reaches.
         self.pads = (-beside[0], beside[1], -above[0], above[1])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,13 +39,13 @@ def gate(x: Tensor) -> Tensor:
 
 
 class GatedBlock(nn.Module):
-    """A vertical stack that sees all rows above and a horizontal one that sees what is to the left: no blind spot."""
+    """A vertical stack over all rows above and a horizontal one over the places to the left: no blind spot."""
 
     def __init__(self, width: int, kernel: int, classes: int, *, first: bool, dropout: float):
         super().__init__()
         reach = kernel // 2
-        # The first block is of type A: it does not see the place itself. Later, a vertical feature holds the rows
-        # above its own and a horizontal one the places before its own, so both may be looked at where they stand.
+        # The first block is of type A: it excludes the place itself. Later features depend only on earlier places,
+        # so the later blocks include it.
         last = -1 if first else 0
         self.vertical = Shifted(width, 2 * width, above=(-reach, last), beside=(-reach, reach))
         self.horizontal = Shifted(width, 2 * width, above=(0, 0), beside=(-reach, last))
@@ -57,13 +55,13 @@ class GatedBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.first = first
 
-    def look_up(self, vertical: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, D, h, w), (B,) -> the vertical stack after this block, and what it tells the other one (B, 2D, h, w)."""
+    def forward_vertical(self, vertical: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, D, h, w), (B,) -> the new vertical stack, and its input to the horizontal one, (B, 2D, h, w)."""
         above = self.vertical(vertical)
         for_vertical = self.label(label)[:, : above.shape[1], None, None]
         return gate(above + for_vertical), self.down(above)
 
-    def look_back(self, horizontal: Tensor, down: Tensor, label: Tensor) -> Tensor:
+    def forward_horizontal(self, horizontal: Tensor, down: Tensor, label: Tensor) -> Tensor:
         """(B, D, h, w), (B, 2D, h, w), (B,) -> the horizontal stack after this block, (B, D, h, w)."""
         for_horizontal = self.label(label)[:, down.shape[1] :, None, None]
         out = self.out(self.dropout(gate(self.horizontal(horizontal) + down + for_horizontal)))
@@ -81,27 +79,27 @@ class GatedTrunk(nn.Module):
             for index, kernel in enumerate(kernels)
         )
 
-    def look_up(self, x: Tensor, label: Tensor) -> list[Tensor]:
-        """(B, D, h, w), (B,) -> for each block (B, 2D, h, w): at every place, what the rows above it say."""
-        vertical, downs = x, []
+    def forward_vertical(self, x: Tensor, label: Tensor) -> list[Tensor]:
+        """(B, D, h, w), (B,) -> for each block (B, 2D, h, w): at every place, features of the rows above."""
+        vertical, vertical_features = x, []
         for block in self.blocks:
-            vertical, down = block.look_up(vertical, label)
-            downs.append(down)
-        return downs
+            vertical, down = block.forward_vertical(vertical, label)
+            vertical_features.append(down)
+        return vertical_features
 
-    def look_back(self, x: Tensor, downs: Sequence[Tensor], label: Tensor) -> Tensor:
-        """The same (B, D, h, w), what the rows above say, (B,) -> (B, D, h, w): what all places before say."""
-        for block, down in zip(self.blocks, downs, strict=True):
-            x = block.look_back(x, down, label)
+    def forward_horizontal(self, x: Tensor, vertical_features: Sequence[Tensor], label: Tensor) -> Tensor:
+        """(B, D, h, w), the vertical features, (B,) -> (B, D, h, w): at every place, features of all places before."""
+        for block, down in zip(self.blocks, vertical_features, strict=True):
+            x = block.forward_horizontal(x, down, label)
         return x
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        """(B, D, h, w), (B,) -> (B, D, h, w): at every place, what the places before it say."""
-        return self.look_back(x, self.look_up(x, label), label)
+        """(B, D, h, w), (B,) -> (B, D, h, w): at every place, features of the places before."""
+        return self.forward_horizontal(x, self.forward_vertical(x, label), label)
 
 
 class MaskedConv2d(nn.Conv2d):
-    """Type A sees the places before its own, type B its own as well (van den Oord et al., 2016a, section 3.1)."""
+    """Type A covers the places before its own, type B its own as well (van den Oord et al., 2016a, section 3.1)."""
 
     def __init__(self, width: int, out: int, kernel: int, kind: str):
         super().__init__(width, out, kernel, padding=kernel // 2)
@@ -138,7 +136,7 @@ class SimpleTrunk(nn.Module):
         self.last = MaskedConv2d(width, width, 1, "B")
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        """(B, D, h, w), (B,) -> (B, D, h, w): at every place, what the places before it say."""
+        """(B, D, h, w), (B,) -> (B, D, h, w): at every place, features of the places before."""
         x = self.first(x) + self.label(label)[..., None, None]
         for block in self.blocks:
             x = x + block(x)
@@ -160,10 +158,10 @@ class PixelCNN(nn.Module):
 
     @torch.no_grad()
     def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
-        """Codes whose centroids are alike get like embeddings and like rows of the heads."""
+        """Start with similar embeddings and head rows for codes with similar centroids."""
         for table, head, centroids in zip(self.tables, self.heads, codebooks, strict=True):
-            table.weight.copy_(features(centroids, table.embedding_dim))
-            head.weight.copy_(features(centroids, head.in_features) * 0.05)
+            table.weight.copy_(codebook_features(centroids, table.embedding_dim))
+            head.weight.copy_(codebook_features(centroids, head.in_features) * 0.05)
             nn.init.zeros_(head.bias)
 
     def embed(self, tokens: Tensor, row: Tensor | int = 0) -> Tensor:
@@ -173,12 +171,12 @@ class PixelCNN(nn.Module):
         rows = self.row[:, row + torch.arange(h, device=tokens.device)]
         return seen + rows[:, :, None] + self.column[:, None, :w]
 
-    def look(self, tokens: Tensor, label: Tensor) -> Tensor:
-        """(B, L, h, w) int64, (B,) int64 -> (B, h, w, D): at every patch, what the patches before it say."""
+    def hidden_states(self, tokens: Tensor, label: Tensor) -> Tensor:
+        """(B, L, h, w) int64, (B,) int64 -> (B, h, w, D): at every patch, features of the patches before."""
         return self.trunk(self.embed(tokens), label).movedim(1, -1)
 
     def logits(self, hidden: Tensor, tokens: Tensor, level: int) -> Tensor:
-        """(..., D), the same patches' (..., L) tokens of which those before `level` count -> (..., V)."""
+        """(..., D), (..., L) tokens of the same patches, used up to `level` -> (..., V)."""
         known = [self.tables[index](tokens[..., index]) for index in range(level)]
         return self.heads[level](F.relu(self.mix[level](torch.cat([hidden, *known], -1))))
 
@@ -187,7 +185,7 @@ class PixelCNN(nn.Module):
 
         `label` is a class, or the number of classes for none.
         """
-        hidden = self.look(tokens, label).flatten(1, 2)  # (B, N, D)
+        hidden = self.hidden_states(tokens, label).flatten(1, 2)  # (B, N, D)
         flat = tokens.flatten(2).movedim(1, -1)  # (B, N, L)
         likelihoods = []
         for level in range(len(self.levels)):

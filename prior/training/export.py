@@ -1,4 +1,4 @@
-"""Export a prior to ONNX step graphs that share one float16 copy of the weights, and report what that changes.
+"""Export a prior to ONNX step graphs that share one float16 copy of the weights, and report the difference to torch.
 
 python -m prior export --prior runs/gpt
 """
@@ -39,7 +39,7 @@ class StepGraph(nn.Module):
 
     def forward(
         self,
-        near: list,
+        neighbors: list,
         place: Tensor,
         coordinates: Tensor,
         label: Tensor,
@@ -48,30 +48,30 @@ class StepGraph(nn.Module):
         keys: list,
         values: list,
     ) -> tuple[Tensor, Tensor]:
-        return self.part.step(near, place, coordinates, label, past, absent, keys, values)
+        return self.part.step(neighbors, place, coordinates, label, past, absent, keys, values)
 
 
 class RowsGraph(nn.Module):
-    """What the rows above the last one say of it: the costly part of the PixelCNN, once a row."""
+    """The PixelCNN's features of the rows above the last one: the costly part, run once per row."""
 
     def __init__(self, net: PixelCNN):
         super().__init__()
         self.net = net
 
     def forward(self, tokens: Tensor, label: Tensor) -> tuple[Tensor, ...]:
-        downs = self.net.trunk.look_up(self.net.embed(tokens), label)
-        return tuple(down[:, :, -1:] for down in downs)
+        vertical_features = self.net.trunk.forward_vertical(self.net.embed(tokens), label)
+        return tuple(down[:, :, -1:] for down in vertical_features)
 
 
 class PlaceGraph(nn.Module):
-    """What all patches before one say, given what the rows above say: (B, D)."""
+    """The features of all patches before one, given those of the rows above: (B, D)."""
 
     def __init__(self, net: PixelCNN):
         super().__init__()
         self.net = net
 
-    def forward(self, tokens: Tensor, row: Tensor, column: Tensor, label: Tensor, downs: list) -> Tensor:
-        along = self.net.trunk.look_back(self.net.embed(tokens, row), downs, label)  # (B, D, 1, w)
+    def forward(self, tokens: Tensor, row: Tensor, column: Tensor, label: Tensor, vertical_features: list) -> Tensor:
+        along = self.net.trunk.forward_horizontal(self.net.embed(tokens, row), vertical_features, label)  # (B, D, 1, w)
         return along[:, :, 0].index_select(2, column[None])[:, :, 0]
 
 
@@ -91,12 +91,12 @@ def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
     config, n = net.config, 2
     for name, part in net.parts.items():
         contexts = len(part.stem.contexts) if isinstance(part, Detail) else 1
-        windows = [part.stems[0].window if isinstance(part, Layout) else part.stem.window]
+        windows = [part.stems[0].own_window if isinstance(part, Layout) else part.stem.own_window]
         windows += [Window(config.context, causal=False)] * contexts
         places = len(windows[0]) if isinstance(part, Detail) else 8
         cache = (config.heads, 50, config.width // config.heads)
         inputs = {
-            "near": [torch.zeros(n, len(window), dtype=torch.int64) for window in windows],
+            "neighbors": [torch.zeros(n, len(window), dtype=torch.int64) for window in windows],
             "place": torch.arange(n),
             "coordinates": torch.zeros(n, 2),
             "label": torch.zeros(n, dtype=torch.int64),
@@ -106,7 +106,7 @@ def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
             "values": [torch.zeros(cache) for _ in part.blocks],
         }
         along = {0: B} if isinstance(part, Detail) else {0: B, 1: P}
-        varying = {"near": [{0: B} for _ in windows], "place": {0: B}, "coordinates": {0: B}, "label": {0: B}}
+        varying = {"neighbors": [{0: B} for _ in windows], "place": {0: B}, "coordinates": {0: B}, "label": {0: B}}
         varying |= {
             "past": along,
             "absent": along,
@@ -117,22 +117,28 @@ def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
 
 
 def pixelcnn_graphs(net: PixelCNN) -> Iterator[tuple[str, Graph]]:
-    """(file name, graph): the rows above, a place, and a head a level. Raises ValueError for the simple variant."""
+    """(file name, graph): the rows above, a place, and one head per level. Raises ValueError for the simple variant."""
     if not isinstance(net.trunk, GatedTrunk):
         raise ValueError("only the gated PixelCNN has a step graph; the simple variant samples on torch")
     width, columns, levels = net.config.width, net.grid[1], len(net.levels)
     tokens, label = torch.zeros(2, levels, 3, columns, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
     height = torch.export.Dim("h", min=1)
     blocks = range(len(net.trunk.blocks))
-    names = [f"downs_{i}" for i in blocks]
+    names = [f"vertical_features_{i}" for i in blocks]
     yield (
         "rows.onnx",
         (RowsGraph(net), {"tokens": tokens, "label": label}, names, {"tokens": {0: B, 2: height}, "label": {0: B}}),
     )
-    downs = [torch.zeros(2, 2 * width, 1, columns) for _ in blocks]
+    vertical_features = [torch.zeros(2, 2 * width, 1, columns) for _ in blocks]
     inputs = {"tokens": tokens[:, :, :1], "row": torch.tensor(1), "column": torch.tensor(2), "label": label}
-    varying = {"tokens": {0: B}, "row": None, "column": None, "label": {0: B}, "downs": [{0: B} for _ in downs]}
-    yield "place.onnx", (PlaceGraph(net), {**inputs, "downs": downs}, ["hidden"], varying)
+    varying = {
+        "tokens": {0: B},
+        "row": None,
+        "column": None,
+        "label": {0: B},
+        "vertical_features": [{0: B} for _ in vertical_features],
+    }
+    yield "place.onnx", (PlaceGraph(net), {**inputs, "vertical_features": vertical_features}, ["hidden"], varying)
     for index, level in enumerate(net.levels):
         inputs = {"hidden": torch.zeros(2, width), "codes": torch.zeros(2, levels, dtype=torch.int64)}
         yield head_graph(level.name), (HeadGraph(net, index), inputs, ["scores"], {name: {0: B} for name in inputs})
@@ -164,7 +170,7 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
 
 
 def share_weights(model: onnx.ModelProto, stored: dict[str, tuple[list[int], int, int]], prefix: str) -> None:
-    """Let the graph read its weights from `WEIGHTS`, as float16 cast up when it is loaded; one copy on disk for all.
+    """Make a graph read its weights from `WEIGHTS`: one float16 copy on disk for all, cast up when a graph is loaded.
 
     stored: see `tensor_places`. prefix: replaces the wrapper's name in the names of the weights.
     """
@@ -187,10 +193,10 @@ def share_weights(model: onnx.ModelProto, stored: dict[str, tuple[list[int], int
 
 
 def quantize_products(model: onnx.ModelProto) -> None:
-    """Let the products with weight matrices be computed in 8 bits, several times faster.
+    """Compute the products with weight matrices in 8 bits, several times faster.
 
-    Activations are quantized as they come, one scale for each product (ONNX DynamicQuantizeLinear); weights once, when
-    the graph is loaded, one scale for each output: the file still holds float16, and onnxruntime folds the rest.
+    Activations are quantized at run time with one scale per product (ONNX DynamicQuantizeLinear). Weights are quantized
+    when the graph is loaded, with one scale per output: the file holds float16, and onnxruntime folds the rest.
     """
     producer = {output: node for node in model.graph.node for output in node.output}
     weights = {item.name.removesuffix("_half"): item.dims[0] for item in model.graph.initializer if len(item.dims) == 2}
@@ -223,7 +229,7 @@ def quantize_products(model: onnx.ModelProto) -> None:
 
 
 def weight_of(node: onnx.NodeProto, producer: dict[str, onnx.NodeProto]) -> str | None:
-    """The (outputs, inputs) matrix that a node multiplies by, transposed; None where it does something else."""
+    """The (outputs, inputs) matrix that a node multiplies by, transposed; None for any other node."""
     if node.op_type == "Gemm" and len(node.input) == 2:
         return node.input[1]
     if node.op_type == "MatMul" and (source := producer.get(node.input[1])) and source.op_type == "Transpose":

@@ -1,4 +1,4 @@
-"""What both trainers ask of their folder."""
+"""The folder of a training: begin, resume, and stop on a non-finite loss."""
 
 import math
 from pathlib import Path
@@ -23,7 +23,7 @@ def begin_or_resume(out: Path, prior: PriorConfig, *, write: bool) -> None:
 
 
 def check_finite(loss: float, step: int, state: Path, flag: str) -> None:
-    """Raise ValueError if the loss is no number, with what to do."""
+    """Raise ValueError if the loss is not finite."""
     if not math.isfinite(loss):
-        kept = f"the last good checkpoint is '{state}'" if state.exists() else "there is no checkpoint"
-        raise ValueError(f"the loss became {loss} at step {step + 1}; {kept}: go on with a lower {flag}")
+        checkpoint = f"the last good checkpoint is '{state}'" if state.exists() else "there is no checkpoint"
+        raise ValueError(f"the loss became {loss} at step {step + 1}; {checkpoint}: continue with a lower {flag}")

@@ -18,7 +18,7 @@ from prior.training.labeled_crops import encode_squares
 
 @dataclass(frozen=True)
 class Key:
-    """What a cache holds the tokens of; any other set, crop or tokenizer is refused."""
+    """The photos, crop and tokenizer of a cache; another key is refused."""
 
     fingerprint: str
     grid: tuple[int, int]
@@ -37,7 +37,7 @@ class TokenSet:
     def of(
         cls, entries: Sequence[Entry], prior: PriorConfig, codebooks: Codebooks, *, cache: Path | None = None
     ) -> "TokenSet":
-        """Encode the photos, or take their tokens from `cache`, a folder, which is filled if it is not there yet.
+        """Encode the photos, or read their tokens from the folder `cache`, which is written if it does not exist.
 
         Raises ValueError for a cache of other photos or another tokenizer, or if no photo is of a known class.
         """
@@ -47,14 +47,14 @@ class TokenSet:
         if cache is not None and (cache / "set.json").exists():
             return cls._open(cache, key)
         tokens, labels = encode_squares(entries, prior, codebooks)
-        found = cls(tokens.astype(np.uint16 if tokens.max() < 2**16 else np.int32), labels)
+        token_set = cls(tokens.astype(np.uint16 if tokens.max() < 2**16 else np.int32), labels)
         if cache is not None:
             cache.mkdir(parents=True, exist_ok=True)
             for name in ("tokens", "labels"):
                 with replacing(cache / f"{name}.npy") as part, part.open("wb") as file:
-                    np.save(file, getattr(found, name))
+                    np.save(file, getattr(token_set, name))
             write_json(cache / "set.json", asdict(key))
-        return found
+        return token_set
 
     @classmethod
     def _open(cls, cache: str | os.PathLike, key: Key) -> "TokenSet":

@@ -1,4 +1,4 @@
-"""Train the critic of a GPT: a small network that tells color maps of photos from drawn ones.
+"""Train the critic of a GPT: a small network that classifies color maps as photos or drawn ones.
 
 python -m prior train-critic --images flowers/ --prior runs/gpt
 
@@ -47,7 +47,7 @@ def photo_maps(photos: Photos, grid: tuple[int, int], centroids: Tensor, rng: np
 
 
 def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
-    """A color map for each class, drawn with the default settings but without choice: (B, h, w, 3)."""
+    """A color map for each class, drawn with the default settings but a single candidate: (B, h, w, 3)."""
     settings = DEFAULTS["gpt"]
     maps = []
     for start in tqdm(range(0, len(labels), DRAWN_AT_ONCE), unit="batch", leave=False):
@@ -63,7 +63,7 @@ def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
 def jitter(maps: Tensor) -> Tensor:
     """Mirror half of (B, h, w, 3) maps, and change saturation, contrast, brightness and the order of the channels.
 
-    So what counts is where colors lie, not which they are: a critic of colors prefers gray pictures.
+    The critic then judges where colors lie, not which ones they are. Without this it prefers gray pictures.
     """
     b = len(maps)
     maps = torch.where(torch.rand(b, 1, 1, 1) < 0.5, maps.flip(2), maps)
@@ -76,15 +76,15 @@ def jitter(maps: Tensor) -> Tensor:
 
 
 def train(real: Tensor, drawn: Tensor, *, steps: int = STEPS, seed: int = 0) -> Critic:
-    """Fit to (B, h, w, 3) maps of photos and drawn ones, mirrored half of the time."""
+    """Fit to (B, h, w, 3) maps of photos and drawn ones."""
     torch.manual_seed(seed)
     critic = Critic(real.shape[1:3]).train()
     optimizer = torch.optim.AdamW(critic.parameters(), LEARNING_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    wanted = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, 1)])
+    targets = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, 1)])
     for _ in tqdm(range(steps), unit="step", leave=False):
         maps = torch.cat([each[torch.randint(len(each), (BATCH,))] for each in (real, drawn)])
-        loss = sum(F.binary_cross_entropy_with_logits(scores, wanted) for scores in critic.each(jitter(maps)))
+        loss = sum(F.binary_cross_entropy_with_logits(scores, targets) for scores in critic.each(jitter(maps)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -94,7 +94,7 @@ def train(real: Tensor, drawn: Tensor, *, steps: int = STEPS, seed: int = 0) -> 
 
 @torch.no_grad()
 def accuracy(critic: Critic, real: Tensor, drawn: Tensor) -> float:
-    """Share of maps told right, both kinds counting the same."""
+    """Balanced accuracy, in [0, 1]."""
     return float(((critic(real) > 0).float().mean() + (critic(drawn) <= 0).float().mean()) / 2)
 
 
@@ -134,6 +134,6 @@ def main(arguments: list[str] | None = None) -> None:
     )
     fresh = max(1, len(drawn) // 8)
     critic = train(real, drawn[fresh:], steps=10 if flags.smoke else STEPS, seed=flags.seed)
-    print(f"told right on unseen maps: {accuracy(critic, unseen, drawn[:fresh]):.1%}")
+    print(f"accuracy on unseen maps: {accuracy(critic, unseen, drawn[:fresh]):.1%}")
     export(critic, real[:2], flags.prior)
     prior.config.with_files(flags.prior, CRITIC, CRITIC_WEIGHTS).save(flags.prior)

@@ -1,4 +1,4 @@
-"""Train the parts of a GPT, each by itself; see `python -m prior train`."""
+"""Train the parts of a GPT, each on its own; see `python -m prior train`."""
 
 import copy
 import dataclasses
@@ -23,10 +23,10 @@ from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, 
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT
 from prior.torch_runtime import assemble
+from prior.training.augmented_crops import AugmentedCrops
 from prior.training.labeled_crops import class_names
 from prior.training.run_folder import begin_or_resume, check_finite
 from prior.training.token_cache import TokenSet
-from prior.training.told_crops import ToldCrops
 
 
 def lr_multiplier(step: int, config: GPTTrainConfig) -> float:
@@ -36,7 +36,7 @@ def lr_multiplier(step: int, config: GPTTrainConfig) -> float:
 
 
 class Trainer:
-    """Everything a run consists of: one part of the network, its average, data, validation and its checkpoint."""
+    """The state of a run: one part of the network, its moving average, data, validation and checkpoint."""
 
     def __init__(
         self, name: str, config: GPTTrainConfig, *, preset: str, tokenizer: Path, images: list[str], out: Path
@@ -76,7 +76,7 @@ class Trainer:
         begin_or_resume(out, self.prior, write=self.is_main)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.colors_only = LEVEL_OF.get(name, 0) == 0
-        self.crops = ToldCrops(
+        self.crops = AugmentedCrops(
             Photos(training, shortest=config.size, memory_gib=8),
             [classes.index(entry.label) for entry in training],
             size=side if self.colors_only else config.size,
@@ -93,14 +93,15 @@ class Trainer:
         if self.is_main:
             with replacing(out / "colors.safetensors") as part:
                 save_file({"colors": self.net.colors.contiguous()}, part)
-            found = TokenSet.of(held_out, self.prior, self.codebooks, cache=out / "held-out")
+            held_out_set = TokenSet.of(held_out, self.prior, self.codebooks, cache=out / "held-out")
             some = slice(config.validate_on)
             self.held_out, self.held_out_labels = (
-                torch.from_numpy(array[some].astype(np.int64)).to(self.device) for array in (found.tokens, found.labels)
+                torch.from_numpy(array[some].astype(np.int64)).to(self.device)
+                for array in (held_out_set.tokens, held_out_set.labels)
             )
             print(
                 f"{name}: {len(training)} photos of {len(classes)} classes, measured on {len(self.held_out)} of "
-                f"{len(found)} held out; "
+                f"{len(held_out_set)} held out; "
                 f"{sum(p.numel() for p in self.part.parameters()) / 1e6:.1f}M parameters on {self.device}, "
                 f"bf16 {bf16}, from step {self.first}",
                 flush=True,
@@ -119,7 +120,7 @@ class Trainer:
         matrices = [
             parameter
             for name, parameter in self.part.named_parameters()
-            if (parameter.ndim == 2 and "blocks" in name) or "own" in name or "around" in name
+            if (parameter.ndim == 2 and "blocks" in name) or "own" in name or "context_mix" in name
         ]
         chosen = {id(parameter) for parameter in matrices}
         rest = [parameter for parameter in self.part.parameters() if id(parameter) not in chosen]
@@ -136,10 +137,10 @@ class Trainer:
             self.history, self.first = progress["history"], progress["step"]
         if self.config.compile:
             self.part.compile(dynamic=False)
-        self.writer = self.accelerator.prepare(self.net)
+        self.model = self.accelerator.prepare(self.net)
 
     def maps(self, pictures: np.ndarray) -> dict[str, torch.Tensor]:
-        """(B, 3, S, S) uint8 crops -> the maps of their tokens that this part needs."""
+        """(B, 3, S, S) uint8 crops -> the token maps that this part needs."""
         values = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).float() / 255
         if self.colors_only:
             return color_maps(nearest_color(values.movedim(1, -1), self.encoder.tables[0]), self.encoder.tables[0])
@@ -151,7 +152,7 @@ class Trainer:
         return {**maps, "shape": tokens[:, 1], "texture": tokens[:, 2]}
 
     def disturb(self, maps: dict[str, torch.Tensor], rng: np.random.Generator) -> tuple[dict, torch.Tensor]:
-        """The context with a share of its codes replaced by near ones, and (B,) that share."""
+        """Replace a share of the context's codes by similar ones; returns the maps, and (B,) that share."""
         batch = len(maps["color"])
         share = torch.from_numpy(rng.uniform(0, self.config.noise, batch) * (rng.random(batch) < 0.5)).float()
         share = share.to(self.device)
@@ -164,19 +165,19 @@ class Trainer:
             )
         return {**maps, **disturbed}, share
 
-    def step(self, step: int, pictures: np.ndarray, labels: np.ndarray, told: np.ndarray) -> float:
+    def step(self, step: int, pictures: np.ndarray, labels: np.ndarray, augmentation: np.ndarray) -> float:
         """One update -> bits per token."""
         config = self.config
         for optimizer, rate in self.rates:
             for group in optimizer.param_groups:
                 group["lr"] = rate * lr_multiplier(step, config)
-        # Dropout and noise draw from torch's own generator: seeded anew, a resumed run draws the same.
+        # Dropout and noise use torch's own generator: seeded per step, a resumed run draws the same numbers.
         rng = np.random.default_rng([config.seed, step, self.accelerator.process_index])
         torch.manual_seed(int(rng.integers(2**62)))
         maps = self.maps(pictures)
-        around, share = self.disturb(maps, rng)
-        told = torch.from_numpy(told).to(self.device)
-        told[:, 10] = share
+        context_maps, share = self.disturb(maps, rng)
+        described = torch.from_numpy(augmentation).to(self.device)
+        described[:, 10] = share
         label = torch.from_numpy(
             np.where(rng.random(len(labels)) < config.label_dropout, len(self.prior.classes), labels)
         )
@@ -185,8 +186,14 @@ class Trainer:
             tokens = maps[self.name].numel()
             places = torch.randperm(tokens, device=self.device)[: round(tokens * config.scored)]
         self.net.train()
-        scores = self.writer(
-            self.name, maps, label.to(self.device), told, around=around, places=places, dtype=self.dtype
+        scores = self.model(
+            self.name,
+            maps,
+            label.to(self.device),
+            described,
+            context_maps=context_maps,
+            places=places,
+            dtype=self.dtype,
         )
         loss = -scores.mean()
         value = loss.item()
@@ -209,7 +216,7 @@ class Trainer:
             total, count = total - scores.sum().item(), count + scores.numel()
         bits = total / math.log(2) / count
         self.history.append({"step": step, "bits": bits, "train": training})
-        tqdm.write(f"{self.name} step {step}: {bits:.4f} bits a token held out, {training:.4f} in training")
+        tqdm.write(f"{self.name} step {step}: {bits:.4f} bits per token held out, {training:.4f} in training")
         weights = {name: value.half().contiguous() for name, value in self.modules["ema"].state_dict().items()}
         with replacing(self.out / f"{self.name}.safetensors") as part:
             save_file(weights, part)
@@ -236,7 +243,7 @@ def train(name: str, config: GPTTrainConfig, **places) -> list[dict]:
         if trainer.is_main and (last or (step + 1) % config.validate_every == 0):
             trainer.validate(step + 1, running)
         if trainer.is_main and step + 1 == round(config.steps * (1 - config.decay_share)):
-            # From here a longer training can be continued: copy this file over the state, and give more --steps.
+            # The rates fall from here on. To train longer, copy this file over the state and give more --steps.
             trainer.save(step + 1, out / f"constant-{name}.safetensors")
         if trainer.is_main and (last or time.monotonic() - saved > 60 * config.checkpoint_minutes):
             trainer.save(step + 1)

@@ -32,11 +32,11 @@ from prior.training.labeled_crops import LabeledCrops, class_names
 from prior.training.run_folder import begin_or_resume, check_finite
 from prior.training.validation import Validation, plot
 
-SHEET = 8  # samples a validation shows
+SHEET = 8  # samples drawn at a validation
 
 
 class Trainer:
-    """Everything a run consists of: the network, its averages, data, validation and the checkpoint it resumes from."""
+    """The state of a run: the network, its moving average, data, validation and checkpoint."""
 
     def __init__(self, config: TrainConfig, *, tokenizer: Path, images: list[str], out: Path):
         self.config, self.out = config, out
@@ -50,7 +50,7 @@ class Trainer:
         training, held_out = split(find_photos(images))
         classes = class_names(training)
         model = PRESETS[config.preset]
-        # Sheets are painted by RenderNet where the tokenizer has one that is exported, else drawn from its centroids.
+        # Sheets are rendered by RenderNet if the tokenizer has an exported one, else drawn from centroids.
         exported = FILES["int8"] in source.files
         self.decode = OnnxTokenizer(tokenizer).decode if exported else self.codebooks.draw
         self.prior = PriorConfig(
@@ -71,13 +71,13 @@ class Trainer:
             cpu=device.type == "cpu",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        self.device, self.leads = self.accelerator.device, self.accelerator.is_main_process
+        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         self.processes, self.process = self.accelerator.num_processes, self.accelerator.process_index
         if config.batch < 1 or config.batch % self.processes:
             raise ValueError(
                 f"a batch of {config.batch}; accepted: as many pictures for each of {self.processes} processes"
             )
-        begin_or_resume(out, self.prior, write=self.leads)
+        begin_or_resume(out, self.prior, write=self.is_main)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.crops = LabeledCrops(
             Photos(training, shortest=max(config.size, 256)),
@@ -89,7 +89,7 @@ class Trainer:
             seed=config.seed,
         )
         self._build()
-        if self.leads:
+        if self.is_main:
             self.validation = Validation(
                 held_out, self.prior, self.codebooks, device=self.device, cache=out / "held-out"
             )
@@ -117,7 +117,7 @@ class Trainer:
         if self.state.exists():
             progress = checkpoint.load(self.state, modules=self.modules, optimizers=self.optimizers)
             self.history, self.first = progress["history"], progress["step"]
-        self.writer, self.optimizer = self.accelerator.prepare(self.net, optimizer)
+        self.model, self.optimizer = self.accelerator.prepare(self.net, optimizer)
 
     def is_learning(self) -> bool:
         """Whether the best validation is at most `patience` validations old."""
@@ -129,7 +129,7 @@ class Trainer:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(step, config)
-        # Dropout draws from torch's own generator: seeded anew, a resumed run draws the same.
+        # Dropout uses torch's own generator: seeded per step, a resumed run draws the same numbers.
         torch.manual_seed((config.seed * 1_000_003 + step) * 1024 + self.process)
         pictures = torch.from_numpy(crops).to(self.device).float() / 255
         tokens = self.encoder(pictures, beam=config.beam)
@@ -137,7 +137,7 @@ class Trainer:
         label = np.where(dropped[self.crops.share], len(self.prior.classes), labels)
         self.net.train()
         with self.accelerator.autocast():
-            likelihoods = self.writer(tokens, torch.from_numpy(label).to(self.device))
+            likelihoods = self.model(tokens, torch.from_numpy(label).to(self.device))
         loss = torch.stack([-values.mean() for values in likelihoods]).sum()
         check_finite(loss.item(), step, self.state, "--learning-rate")
         self.accelerator.backward(loss)
@@ -148,33 +148,33 @@ class Trainer:
         return [-values.mean().item() / math.log(2) for values in likelihoods]
 
     def validate(self, step: int, train_bits: list[float]) -> None:
-        """Measure the averaged network; keep what is the best yet, as an artifact."""
+        """Measure the averaged network, and save the best one so far as an artifact."""
         bits = self.validation.measure(self.ema, self.accelerator)
         if all(sum(bits) < sum(point["bits"]) for point in self.history):
             self.best.load_state_dict(self.ema.state_dict())
         self.history.append({"step": step, "bits": bits, "train": train_bits})
-        told = ", ".join(
+        levels = ", ".join(
             f"{name} {value:.3f} ({train:.3f})"
             for name, value, train in zip(self.prior.levels, bits, train_bits, strict=True)
         )
-        tqdm.write(f"step {step}: {sum(bits):.3f} bits a patch held out (training): {told}")
+        tqdm.write(f"step {step}: {sum(bits):.3f} bits per patch held out (training): {levels}")
         save_prior(self.best, self.prior, self.out)
         self.draw_sheet().save(self.out / f"sheet-{step:06d}.png")
 
     def draw_sheet(self) -> Image.Image:
-        """Samples of classes from all over the list, the same seed every time: colors alone, then all three levels."""
+        """Samples of evenly spaced classes with a fixed seed: colors only, then all three levels."""
         prior = TorchPrior(self.ema, self.prior)
         every = max(1, len(prior.classes) // SHEET)
         label = np.arange(len(prior.classes))[::every][:SHEET]
         steps = sample(prior, SampleRequest.of_classes(prior, label, Settings(), self.config.seed))
-        (done,) = deque(steps, maxlen=1)  # the last alone: together they would fill the memory
+        (done,) = deque(steps, maxlen=1)  # only the last step: all of them would fill the memory
         colors = [to_image(picture) for picture in self.codebooks.draw(done.tokens, levels=1)]
         pictures = [to_image(picture) for picture in self.decode(done.tokens)]
         names = ", ".join(prior.classes[index] for index in label)
         return contact_sheet([("", colors), ("", pictures)], caption=names)
 
     def share_history(self) -> None:
-        """After a validation: every process knows its outcome, for all must agree on when to stop."""
+        """Share the history with every process after a validation, so that all stop together."""
         together = [self.history]
         if self.processes > 1:
             broadcast_object_list(together)
@@ -193,14 +193,14 @@ def smooth(running: list[float] | None, bits: list[float]) -> list[float]:
 def train(config: TrainConfig, *, tokenizer: Path, images: list[str], out: Path) -> list[dict]:
     """Train to `out`, resuming what is there; returns the history of validations."""
     trainer = Trainer(config, tokenizer=tokenizer, images=images, out=out)
-    if trainer.leads:
+    if trainer.is_main:
         write_json(out / "training.json", dataclasses.asdict(config))
     saved, running = time.monotonic(), None
-    bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.leads, unit="step", mininterval=5)
+    bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, (crops, labels) in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):
         if not trainer.is_learning():
-            if trainer.leads:
-                tqdm.write(f"nothing was gained for {config.patience} validations: stopping at step {step}")
+            if trainer.is_main:
+                tqdm.write(f"no gain in {config.patience} validations: stopping at step {step}")
                 trainer.save(step)
             break
         bits = trainer.step(step, crops, labels)
@@ -209,15 +209,15 @@ def train(config: TrainConfig, *, tokenizer: Path, images: list[str], out: Path)
         bar.set_postfix(bits=" ".join(f"{value:.2f}" for value in running), refresh=False)
         last = step + 1 == config.steps
         if last or (step + 1) % config.validate_every == 0:
-            if trainer.leads:
+            if trainer.is_main:
                 trainer.validate(step + 1, running)
             trainer.share_history()
-        if trainer.leads and (last or time.monotonic() - saved > 60 * config.checkpoint_minutes):
+        if trainer.is_main and (last or time.monotonic() - saved > 60 * config.checkpoint_minutes):
             trainer.save(step + 1)
             saved = time.monotonic()
     bar.close()
     for unreadable, reason in trainer.crops.photos.unreadable.items():
         print(f"skipped: {unreadable}: {reason}")
-    if trainer.leads and trainer.history:
+    if trainer.is_main and trainer.history:
         plot(trainer.history, list(trainer.prior.levels), out / "curve.png")
     return trainer.history

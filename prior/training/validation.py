@@ -26,10 +26,10 @@ class Validation:
         device: torch.device,
         cache: Path | None = None,
     ):
-        found = TokenSet.of(entries, prior, codebooks, cache=cache)
-        arrays = (found.tokens.astype(np.int64), found.labels.astype(np.int64))
+        token_set = TokenSet.of(entries, prior, codebooks, cache=cache)
+        arrays = (token_set.tokens.astype(np.int64), token_set.labels.astype(np.int64))
         self.tokens, self.labels = (torch.from_numpy(array).to(device) for array in arrays)
-        self.count, self.chunk = len(found), 16
+        self.count, self.chunk = len(token_set), 16
 
     @torch.no_grad()
     def measure(self, net: torch.nn.Module, accelerator: Accelerator) -> list[float]:

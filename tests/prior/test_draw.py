@@ -36,7 +36,7 @@ def test_the_same_seed_writes_the_same_pictures_and_another_seed_others(paths, t
 
 
 def test_more_pictures_than_a_batch_holds_all_differ(gpt_folder, artifact, tmp_path, monkeypatch):
-    monkeypatch.setattr("prior.draw.MOST", 2)
+    monkeypatch.setattr("prior.draw.MAX_PICTURES", 2)
     main(["sample", "--prior", str(gpt_folder), "--tokenizer", str(artifact), "--count", "5", "--out", str(tmp_path)])
     codes = {Tokens.load(path).codes.tobytes() for path in tmp_path.glob("*.npz")}
     assert len(codes) == 5

@@ -289,8 +289,7 @@ def test_the_key_of_the_blind_sheet_says_what_every_number_shows():
 
 def test_the_command_writes_a_table_sheets_and_numbers(monkeypatch, flowers, tmp_path, capsys):
     tokenizer = SimpleNamespace(
-        decode=lambda tokens: np.full((len(tokens), 3, 16, 16), 0.5, np.float32),
-        fingerprint="made",
+        decode=lambda tokens: np.full((len(tokens), 3, 16, 16), 0.5, np.float32), fingerprint="made"
     )
     monkeypatch.setattr(judge_scores, "features", made_features)
     monkeypatch.setattr(judge, "network", lambda: None)

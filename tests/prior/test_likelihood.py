@@ -12,7 +12,7 @@ from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.protocol import Level
 from prior.__main__ import main
 from prior.config import PriorConfig
-from prior.evaluation.likelihood import bits_by_level, table, zero_order_bits
+from prior.evaluation.likelihood import bits_by_level, bits_table, zero_order_bits
 from prior.evaluation.nearest_photos import Index
 from prior.onnx_runtime import OnnxPrior
 from prior.training.token_cache import TokenSet
@@ -44,7 +44,7 @@ def test_bits_by_level_are_those_of_the_log_probabilities(prior_folder, artifact
 
 
 def test_table_adds_up_levels_and_divides_by_the_pixels_of_a_patch():
-    rows = table({"model": np.array([1.0, 3.0])}, LEVELS, patch=8).splitlines()
+    rows = bits_table({"model": np.array([1.0, 3.0])}, LEVELS, patch=8).splitlines()
     assert rows[0] == "| bits | color | shape | per patch | per pixel |"
     assert rows[2] == "| model | 1.00 | 3.00 | 4.00 | 0.062 |"
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from cst.tokenizer.protocol import Level
 from prior.color_maps import coarse_maps
 from prior.config import CELLS, PARTS, GPTConfig, PixelCNNConfig, PriorConfig, kind_of
-from prior.models.codebook_init import features
+from prior.models.codebook_init import codebook_features
 from prior.models.color_maps import color_maps, near_codes
 from prior.models.context_window import Window
 from prior.models.gpt import GPT, Dropout, rotary_angles, rotate
@@ -297,7 +297,7 @@ def test_codes_whose_centroids_are_alike_begin_alike(name):
 def test_features_of_near_centroids_are_near(dims):
     rng = np.random.default_rng(1)
     points = rng.random((40, dims))
-    found = features(np.concatenate([points, points + rng.normal(0, 0.001, points.shape)]), 64)
+    found = codebook_features(np.concatenate([points, points + rng.normal(0, 0.001, points.shape)]), 64)
     assert (found.shape, found.dtype) == ((80, 64), torch.float32)
     assert found.square().mean().sqrt() == pytest.approx(1, abs=0.1)
     gaps = torch.cdist(found[:40], found[40:])
@@ -307,7 +307,7 @@ def test_features_of_near_centroids_are_near(dims):
 
 def test_features_of_fewer_centroids_than_dimensions_are_finite():
     for count in (1, 2, 5):
-        found = features(np.random.default_rng(0).random((count, 192)), 64)
+        found = codebook_features(np.random.default_rng(0).random((count, 192)), 64)
         assert found.shape == (count, 64)
         assert found.isfinite().all()
 

@@ -14,7 +14,7 @@ from cst.tokenizer.protocol import bits_per_patch
 from cst.tokenizer.tokens import Tokens
 from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings
-from prior.sampler import DEFAULTS, MOST, Sampler
+from prior.sampler import DEFAULTS, MAX_PICTURES, Sampler
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def test_an_unknown_class_is_refused_with_the_nearest_names(sampler):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"count": 0}, f"0 pictures; accepted: 1 to {MOST} at once"),
-        ({"count": MOST + 1}, f"{MOST + 1} pictures; accepted: 1 to {MOST}"),
+        ({"count": 0}, f"0 pictures; accepted: 1 to {MAX_PICTURES} at once"),
+        ({"count": MAX_PICTURES + 1}, f"{MAX_PICTURES + 1} pictures; accepted: 1 to {MAX_PICTURES}"),
         ({"seed": -1}, "the seed -1; accepted: a whole number from 0"),
         ({"name": "thistle"}, "no class 'thistle'"),
     ],

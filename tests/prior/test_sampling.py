@@ -257,7 +257,7 @@ def test_temperature_sharpens_and_flattens():
     assert cut(p, temperature=0.001) == pytest.approx([1, 0, 0])
 
 
-def test_top_k_keeps_that_many_of_the_likeliest():
+def test_top_k_keeps_that_many_of_the_most_likely():
     assert cut([0.1, 0.4, 0.2, 0.3], top_k=2) == pytest.approx([0, 4 / 7, 0, 3 / 7])
     assert cut([0.1, 0.4, 0.2, 0.3], top_k=1) == pytest.approx([0, 1, 0, 0])
     for everything in (0, 4, 9):
@@ -273,7 +273,7 @@ def test_top_p_keeps_the_fewest_that_reach_the_share():
     assert cut(p, top_p=1) == pytest.approx(p)
 
 
-def test_min_p_keeps_what_is_that_share_of_the_likeliest():
+def test_min_p_keeps_what_is_that_share_of_the_most_likely():
     p = [0.1, 0.4, 0.2, 0.3]
     assert cut(p, min_p=0.51) == pytest.approx([0, 4 / 7, 0, 3 / 7])
     assert cut(p, min_p=0.49) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9])
@@ -297,7 +297,7 @@ def test_the_cuts_apply_one_after_another_temperature_first():
     top_p=st.floats(1e-6, 1),
     min_p=st.floats(0, 0.999),
 )
-def test_every_cut_leaves_a_distribution_of_the_likeliest(seed, size, temperature, top_k, top_p, min_p):
+def test_every_cut_leaves_a_distribution_of_the_most_likely(seed, size, temperature, top_k, top_p, min_p):
     scores = np.random.default_rng(seed).normal(0, 5, (3, size)).astype(np.float32)
     p = filter_probabilities(scores, LevelSettings(temperature, top_k, top_p, min_p))
     assert p.shape == scores.shape
@@ -460,13 +460,13 @@ def test_a_bias_that_does_not_fit_is_refused_before_any_work(bias):
     assert not toy.predicted
 
 
-# A survey -------------------------------------------------------------------------------------------------------------
+# Scores --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [order_by_level, order_by_patch])
-def test_a_survey_names_the_likeliest_codes_of_every_place(order):
+def test_scores_hold_the_most_likely_codes_of_every_place(order):
     tokens, label = run(Toy(order))[-1].tokens, np.array([0, 1])
-    found = score_tokens(Toy(order), tokens, label, likeliest=4)
+    found = score_tokens(Toy(order), tokens, label, top=4)
     assert np.array_equal(found.log_prob, log_prob(Toy(order), tokens, label))
     assert found.codes.shape == found.p.shape == (2, *SHAPE, 4)
     maps, _ = Toy(order).prepare(tokens, tokens >= 0, None)
@@ -478,10 +478,10 @@ def test_a_survey_names_the_likeliest_codes_of_every_place(order):
         assert np.allclose(found.p[:, level, row, column], np.take_along_axis(p, likeliest, 1))
 
 
-@pytest.mark.parametrize("likeliest", [0, 6])
-def test_a_survey_of_more_codes_than_there_are_is_refused(likeliest):
+@pytest.mark.parametrize("top", [0, 6])
+def test_scores_of_more_codes_than_there_are_are_refused(top):
     with pytest.raises(ValueError, match="accepted: 1 to 5"):
-        score_tokens(Toy(), np.zeros((1, *SHAPE), np.int32), np.array([0]), likeliest=likeliest)
+        score_tokens(Toy(), np.zeros((1, *SHAPE), np.int32), np.array([0]), top=top)
 
 
 # The best of several --------------------------------------------------------------------------------------------------

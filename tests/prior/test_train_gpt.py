@@ -16,9 +16,9 @@ from support.server import free_port
 import prior.training.train
 from cst.photos import Photos, find_photos
 from prior.config import GPT_PARTS, PARTS, GPTTrainConfig, PriorConfig
-from prior.models.gpt import TOLD
+from prior.models.gpt import AUGMENTATIONS
 from prior.torch_runtime import WEIGHTS, TorchPrior
-from prior.training.told_crops import PERMUTATIONS, ToldCrops
+from prior.training.augmented_crops import PERMUTATIONS, AugmentedCrops
 from prior.training.train_gpt import lr_multiplier
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -174,7 +174,7 @@ def crops(tmp_path):
     ramp[..., 0], ramp[..., 1] = np.arange(140), np.arange(100)[:, None]
     Image.fromarray(ramp).save(tmp_path / "ramp" / "ramp.png")
 
-    def make(**options: object) -> ToldCrops:
+    def make(**options: object) -> AugmentedCrops:
         given = {
             "size": 32,
             "batch": 40,
@@ -185,7 +185,7 @@ def crops(tmp_path):
             "full": 32,
             **options,
         }
-        return ToldCrops(Photos(find_photos([tmp_path])), [0], **given)
+        return AugmentedCrops(Photos(find_photos([tmp_path])), [0], **given)
 
     return make
 
@@ -199,7 +199,7 @@ def test_a_batch_depends_on_nothing_but_seed_and_step(crops):
 def test_what_is_told_undoes_the_augmentation(crops):
     pictures, labels, told = crops()[0]
     assert (pictures.shape, pictures.dtype) == ((40, 3, 32, 32), np.uint8)
-    assert (told.shape, told.dtype) == ((40, TOLD), np.float32)
+    assert (told.shape, told.dtype) == ((40, AUGMENTATIONS), np.float32)
     assert (labels == 0).all()
     for picture, (flipped, turned, *rest) in zip(pictures.astype(int), told, strict=True):
         order = list(PERMUTATIONS[int(np.argmax(rest[:5])) + 1] if max(rest[:5]) else PERMUTATIONS[0])
@@ -226,7 +226,7 @@ def test_many_crops_are_the_whole_side_and_nothing_is_told_of_a_whole_square(tmp
     (tmp_path / "daisy").mkdir()
     make_photo(0, 64, 64).save(tmp_path / "daisy" / "square.png")
     options = {"size": 32, "batch": 60, "least": 0.5, "seed": 0, "turned": False, "coarse": False, "full": 32}
-    _, _, told = ToldCrops(Photos(find_photos([tmp_path])), [0], **options)[0]
+    _, _, told = AugmentedCrops(Photos(find_photos([tmp_path])), [0], **options)[0]
     assert 0.1 < (told == 0).all(1).mean() < 0.5
 
 

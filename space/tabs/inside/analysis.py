@@ -54,7 +54,7 @@ def expect(look: Look, sampler: Sampler, kind: str | None) -> Look:
     """Ask a prior about every token of a picture, one pass. Raises ValueError for a kind it doesn't know."""
     name = None if kind in (None, ANY) else sampler.classes[sampler.label(kind)]
     most = min(LIKELIEST, *(level.size for level in sampler.prior.levels))
-    found = score_tokens(sampler.prior, look.tokens[None], np.array([sampler.label(name)]), likeliest=most)
+    found = score_tokens(sampler.prior, look.tokens[None], np.array([sampler.label(name)]), top=most)
     only = TokenScores(found.log_prob[0], found.codes[0], found.p[0])
     return replace(look, expected=only, model=NAMES[sampler.prior.config.kind], kind=name or ANY)
 
