@@ -20,6 +20,7 @@ VERBS = {
     "evaluate": Verb("cst.evaluation.tokenizer_quality", "measure the quality of reconstructions"),
     "rate-distortion": Verb("cst.evaluation.rate_distortion", "compare bytes with JPEG, WebP and AVIF"),
     "benchmark": Verb("cst.evaluation.tokenizer_speed", "time encoding and rendering"),
+    "benchmark-listing": Verb("cst.evaluation.listing_speed", "time listing a large collection of photos"),
     "fuzz": Verb("cst.evaluation.fuzz_codec", "read corrupted .cst files"),
 }
 

@@ -47,8 +47,8 @@ class Artifact:
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"'{path}' is not readable JSON ({error}); copy the artifact again") from None
         if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (format, version):
-            actual = (values.get("format"), values.get("version")) if isinstance(values, dict) else type(values).__name__
-            raise ValueError(f"'{path}' is of format {actual}; accepted: {(format, version)}")
+            found = (values.get("format"), values.get("version")) if isinstance(values, dict) else type(values).__name__
+            raise ValueError(f"'{path}' is of format {found}; accepted: {(format, version)}")
         return values
 
     def check_file(self, folder: str | os.PathLike, name: str) -> Path:
@@ -89,7 +89,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 class replacing:
-    """Atomic write: `with replacing(path) as part:` write `part`, which then replaces `path`, or is deleted on failure."""
+    """Atomic write: `with replacing(path) as part:` write `part`. It then replaces `path`; on failure it is deleted."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -12,9 +12,7 @@ from typing import Any, get_type_hints
 from cst.artifact import Config, Dataclass
 
 
-def add_dataclass_flags(
-    parser: argparse.ArgumentParser, cls: type[Dataclass], *, skip: tuple[str, ...] = ()
-) -> None:
+def add_dataclass_flags(parser: argparse.ArgumentParser, cls: type[Dataclass], *, skip: tuple[str, ...] = ()) -> None:
     """Add one `--whole-word` flag per field of type int, float, bool, str or tuple; the defaults stay in the class."""
     hints = get_type_hints(cls)
     for item in dataclasses.fields(cls):

@@ -1,4 +1,4 @@
-"""Pictures in, pictures out: reading any photo, walking folders and archives, and the uint8 <-> float edge."""
+"""Read any picture as RGB, resize it, and convert between uint8 and float."""
 
 import io
 import os
@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What may be opened. Others that Pillow knows run outside programs (EPS) or are of no use for photos.
+# Accepted formats. Pillow's others run external programs (EPS) or are no use for photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
 ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 
 def load_image(source: ImageLike) -> Image.Image:
-    """Read a picture as a person sees it: upright, opaque, 8-bit RGB.
+    """Read a picture as upright, opaque, 8-bit RGB.
 
-    Takes a path, encoded bytes, a PIL image or an array ((H, W) or (H, W, 1 to 4): uint8, uint16, or float in
-    [0, 1]). EXIF orientation is applied, transparency is composited on white, gray, palette, CMYK and 16-bit modes
-    are converted, and of an animation the first frame is taken. Raises ValueError for anything that is not a whole
-    readable picture.
+    source: a path, encoded bytes, a PIL image, or an array: (H, W) or (H, W, 1 to 4), uint8, uint16, or float in
+    [0, 1]. Applies the EXIF orientation, composites transparency on white, converts gray, palette, CMYK and 16-bit
+    modes, and takes the first frame of an animation. Raises ValueError for anything that is not a complete, readable
+    picture.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -35,7 +35,7 @@ def load_image(source: ImageLike) -> Image.Image:
     except Image.DecompressionBombError:
         raise ValueError(f"{name} declares more pixels than can be opened safely; give a smaller picture") from None
     except (OSError, SyntaxError, EOFError, IndexError, MemoryError, RuntimeError, ValueError) as error:
-        # AVIF's are RuntimeErrors; ValueErrors are of words beside the pixels that would inflate without end
+        # RuntimeError: AVIF. ValueError: compressed text chunks that would inflate without end.
         raise ValueError(f"{name} is damaged or cut short ({error}); save or download it again") from None
 
 
@@ -44,14 +44,14 @@ def _flatten(image: Image.Image) -> Image.Image:
     image.load()
     try:
         image = ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing about the pixels: keep them as they lie
+    except Exception:  # a broken EXIF block: keep the stored orientation
         image = image.copy()
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
         return _from_array(np.clip(np.asarray(image).astype(np.int64), 0, 65535).astype(np.uint16))
     if image.mode == "F":
         array = np.nan_to_num(np.asarray(image))
         return _from_array(array if array.max(initial=0) <= 1 else array / array.max())
-    if image.mode == "La":  # gray premultiplied by its alpha, which Pillow converts to LA alone
+    if image.mode == "La":  # gray premultiplied by its alpha, which Pillow only converts to LA
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -84,17 +84,18 @@ def fit_within(image: Image.Image, longest: int) -> Image.Image:
     scale = longest / max(image.size)
     if scale >= 1:
         return image
-    return image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def shorten(image: Image.Image, shortest: int) -> Image.Image:
+def limit_shortest_side(image: Image.Image, shortest: int) -> Image.Image:
     """Shrink so that the shortest side is at most `shortest` pixels; never enlarge."""
     scale = shortest / min(image.size)
     return fit_within(image, round(max(image.size) * scale)) if scale < 1 else image
 
 
-def middle(image: Image.Image, size: int) -> Image.Image:
-    """The largest square in the middle of a picture, resized to `size` x `size` pixels."""
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """The largest central square of a picture, resized to `size` x `size` pixels."""
     side = min(image.size)
     left, top = ((length - side) // 2 for length in image.size)
     return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
@@ -121,6 +122,3 @@ def pad_to_multiple(images: np.ndarray, multiple: int) -> np.ndarray:
     """Repeat the last row and column of (..., H, W) until both are multiples of `multiple`."""
     bottom, right = -images.shape[-2] % multiple, -images.shape[-1] % multiple
     return np.pad(images, [(0, 0)] * (images.ndim - 2) + [(0, bottom), (0, right)], mode="edge")
-
-
-# Reading many photos -------------------------------------------------------------------------------------------------

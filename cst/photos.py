@@ -1,4 +1,4 @@
-"""Photos by the thousand: in folders, in archives, in archives in archives."""
+"""Find photos in folders and (nested) zip archives, split them, and read them with a cache."""
 
 import hashlib
 import io
@@ -13,26 +13,28 @@ from pathlib import Path
 
 import numpy as np
 
-from cst.images import load_image, shorten
+from cst.images import limit_shortest_side, load_image
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"}
+PHOTO_SUFFIXES = {
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one photo lies: a file, or a member of a zip archive (of an archive inside an archive, and so on)."""
+    """The place of one photo: a file, or a member of a zip archive, which may be nested in other archives."""
 
     path: Path
     members: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """The file name alone, which decides the validation split."""
+        """The file name without folders, which decides the validation split."""
         return Path(self.members[-1] if self.members else self.path).name
 
     @property
     def label(self) -> str:
-        """The name of the folder that holds the photo: its class, where the folders are classes."""
+        """The name of the folder that holds the photo: its class, if the folders are classes."""
         return Path(self.members[-1] if self.members else self.path.absolute()).parent.name
 
     def __str__(self) -> str:
@@ -40,29 +42,30 @@ class Entry:
 
 
 def find_photos(paths: Iterable[str | os.PathLike]) -> list[Entry]:
-    """List every photo below the given files, folders and zip archives, nested ones too, in a fixed order.
+    """List every photo in the given files, folders and (nested) zip archives, in a fixed order.
 
     Raises ValueError for a path that does not exist, an unreadable archive, or when nothing is found.
     """
-    paths = [Path(path) for path in paths]
-    entries = []
-    for path in paths:
+    roots = [Path(path) for path in paths]
+    entries: list[Entry] = []
+    for path in roots:
         if not path.exists():
             raise ValueError(f"no such file or folder: '{path}'; give folders of photos, zip archives or photos")
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:
             if file.suffix.lower() == ".zip":
                 entries += _find_in_zip(file)
-            elif file.suffix.lower() in SUFFIXES:
+            elif file.suffix.lower() in PHOTO_SUFFIXES:
                 entries.append(Entry(file))
     if not entries:
-        looked = ", ".join(f"'{path}'" for path in paths)
-        raise ValueError(f"no photos found in {looked}; accepted: {' '.join(sorted(SUFFIXES))} files, or .zip of them")
+        searched = ", ".join(f"'{path}'" for path in roots)
+        suffixes = " ".join(sorted(PHOTO_SUFFIXES))
+        raise ValueError(f"no photos found in {searched}; accepted: {suffixes} files, or .zip of them")
     return entries
 
 
 def _find_in_zip(path: Path, outer: tuple[str, ...] = ()) -> list[Entry]:
-    found = []
+    entries: list[Entry] = []
     try:
         with _open_zip(path, outer) as archive:
             names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
@@ -71,10 +74,10 @@ def _find_in_zip(path: Path, outer: tuple[str, ...] = ()) -> list[Entry]:
     for name in names:
         suffix = Path(name).suffix.lower()
         if suffix == ".zip":
-            found += _find_in_zip(path, (*outer, name))
-        elif suffix in SUFFIXES and not name.startswith("__MACOSX/"):
-            found.append(Entry(path, (*outer, name)))
-    return found
+            entries += _find_in_zip(path, (*outer, name))
+        elif suffix in PHOTO_SUFFIXES and not name.startswith("__MACOSX/"):
+            entries.append(Entry(path, (*outer, name)))
+    return entries
 
 
 def _open_zip(path: Path, outer: tuple[str, ...]) -> zipfile.ZipFile:
@@ -85,15 +88,15 @@ def _open_zip(path: Path, outer: tuple[str, ...]) -> zipfile.ZipFile:
 
 
 def is_validation(name: str, share: int = 32) -> bool:
-    """Whether a photo of this file name is held out: one in `share`, by a hash, the same on every machine and run."""
+    """Whether a photo of this file name is held out: one in `share`, chosen by a hash of the name."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % share == 0
 
 
 def split(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """(training, validation) photos, by `is_validation` of their names; neither is ever empty.
+    """Split photos by `is_validation` of their names -> (training, held out), neither of them empty.
 
-    The held-out ones come in the order of a hash, so that the first few are a fair sample of all folders. A single
-    photo is in both.
+    Held-out photos are sorted by a hash, so that the first few are a fair sample of all folders. A single photo is in
+    both lists.
     """
     by_hash = sorted(entries, key=lambda entry: hashlib.sha256(entry.name.encode()).digest())
     held_out = [entry for entry in by_hash if is_validation(entry.name)]
@@ -104,18 +107,17 @@ def split(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 
 class Photos:
-    """Random access to photos as (H, W, 3) uint8, shortest side at most `shortest` pixels; the last stay in memory.
+    """Random access to photos as (H, W, 3) uint8, with a cache of the last ones read. Thread-safe.
 
-    Safe to read from several threads.
-
-    `photos[i]` is None for a file that cannot be read; such files are listed in `unreadable` with the reason.
+    shortest: larger photos are shrunk to this shortest side, pixels. memory_gib: size of the cache. `photos[i]` is None
+    for a file that cannot be read; `unreadable` lists these files with the reason.
     """
 
     def __init__(self, entries: Sequence[Entry], *, shortest: int = 288, memory_gib: float = 6.0):
         self.entries = list(entries)
         self.shortest = shortest
         self.unreadable: dict[str, str] = {}
-        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
         self._room = int(memory_gib * 2**30)
         self._archives: dict[tuple[Path, tuple[str, ...]], zipfile.ZipFile] = {}
         self._lock = threading.Lock()
@@ -125,21 +127,21 @@ class Photos:
 
     def __getitem__(self, index: int) -> np.ndarray | None:
         with self._lock:
-            if index in self._kept:
-                self._kept.move_to_end(index)
-                return self._kept[index]
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
         entry = self.entries[index]
         try:
-            photo = np.asarray(shorten(load_image(self._read(entry)), self.shortest))
+            photo = np.asarray(limit_shortest_side(load_image(self._read(entry)), self.shortest))
         except (ValueError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             self.unreadable[str(entry)] = str(error)
             return None
         with self._lock:
-            self._room += self._kept.pop(index).nbytes if index in self._kept else 0
-            self._kept[index] = photo
+            self._room += self._cache.pop(index).nbytes if index in self._cache else 0
+            self._cache[index] = photo
             self._room -= photo.nbytes
-            while self._room < 0 and len(self._kept) > 1:
-                self._room += self._kept.popitem(last=False)[1].nbytes
+            while self._room < 0 and len(self._cache) > 1:
+                self._room += self._cache.popitem(last=False)[1].nbytes
         return photo
 
     def __iter__(self) -> Iterator[np.ndarray]:

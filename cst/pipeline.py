@@ -62,7 +62,7 @@ class CST:
         return picture
 
     def iter_decode(self, tokens: Tokens) -> Iterator[tuple[Image.Image, float]]:
-        """As `decode`, in steps at which a caller can stop: yields (the picture, black where not yet done, share done)."""
+        """As `decode`, in steps at which a caller can stop: yields (picture, black where not done yet; share done)."""
         self.check(tokens)
         picture, done = Image.new("RGB", tokens.size), 0
         for (rows, columns), piece in self.tokenizer.iter_decode(tokens.codes[None]):

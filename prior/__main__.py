@@ -16,6 +16,9 @@ VERBS = {
     "evaluate": Verb("prior.evaluation.likelihood", "bits per token on held-out photos, or a search for copies"),
     "judge": Verb("prior.evaluation.judge", "how far drawn pictures are from photos of the same kinds"),
     "benchmark": Verb("prior.evaluation.speed", "speed of sampling, against transformers' generate()"),
+    "benchmark-training": Verb(
+        "prior.evaluation.training_speed", "speed of training a GPT, and operations per picture"
+    ),
 }
 
 

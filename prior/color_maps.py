@@ -17,13 +17,13 @@ def coarse_maps(
     """
     h, w = codes.shape[1:]
     centroids = centroids.astype(np.float64)
-    colors, there = centroids[codes], known
+    colors, there = centroids[codes], np.asarray(known)
     maps, fixed = {}, {}
     for name in reversed(COARSE):
         rows, columns = h // CELLS[name], w // CELLS[name]
         cells = colors.reshape(len(colors), rows, colors.shape[1] // rows, columns, -1, 3)
         colors = cells.mean((2, 4))
-        there = there.reshape(cells.shape[:-1]).all((2, 4))
+        there = np.asarray(there.reshape(cells.shape[:-1]).all((2, 4)))
         if sketch is not None and name == COARSE[-1]:
             colors = np.where(sketch[..., None] >= 0, centroids[sketch], colors)
             there = there | (sketch >= 0)

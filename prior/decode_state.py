@@ -47,7 +47,8 @@ class KVCache:
         """sizes: vocabulary of each level. step: runs the network of a part at n places."""
         self.config, self.sizes, self._step = config, sizes, step
         self.own, self.context = Window(config.window, causal=True), Window(config.context, causal=False)
-        self._part, self._places = "", (0,)
+        self._part = ""
+        self._places: tuple[int, ...] = (0,)
         self._keys: list[np.ndarray] = []
         self._values: list[np.ndarray] = []
 
@@ -115,7 +116,7 @@ class RowCache:
 
     def __init__(self, *, hidden: Callable[..., Any], head: Callable[..., np.ndarray]):
         self._compute, self._head = hidden, head
-        self._at, self._hidden = -1, None
+        self._at, self._hidden = -1, np.empty(0)
 
     def predict(self, name: str, positions: np.ndarray, maps: Maps, label: np.ndarray) -> np.ndarray:
         """See `DecodeState.predict`."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from cst.artifact import replacing
@@ -102,7 +103,8 @@ def draw(flags: argparse.Namespace) -> None:
     if not os.access(flags.out, os.W_OK):
         raise ValueError(f"can't write to '{flags.out}' (no permission); give another --out")
     stem = re.sub(r"[^a-z0-9]+", "-", (name or "any").lower()).strip("-")
-    pictures, bits = [], []
+    pictures: list[Image.Image] = []
+    bits: list[float] = []
     for first in range(0, flags.count, MAX_PICTURES):
         count = min(MAX_PICTURES, flags.count - first)
         # Later batches derive their seed from the first.

@@ -38,18 +38,18 @@ class MapOrder:
 
     def __init__(self, model: GPTConfig | PixelCNNConfig, grid: tuple[int, int], colors: np.ndarray | None):
         self.model, self.colors = model, colors
-        self.is_gpt = isinstance(model, GPTConfig)
-        cell = CELLS[COARSE[-1]] if self.is_gpt else 1
+        is_gpt = isinstance(model, GPTConfig)
+        cell = CELLS[COARSE[-1]] if is_gpt else 1
         self.sketch_grid = (grid[0] // cell, grid[1] // cell)
-        self.drafts = COARSE if self.is_gpt else ()
-        self.guided = LAYOUT if self.is_gpt else ("color",)
+        self.drafts: tuple[str, ...] = COARSE if is_gpt else ()
+        self.guided: tuple[str, ...] = LAYOUT if is_gpt else ("color",)
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[Maps, Maps]:
         """See `Prior.prepare`."""
         names = ("color", "shape", "texture")
         maps = dict(zip(names, np.where(mask, known, 0).astype(np.int32).swapaxes(0, 1), strict=True))
         fixed = dict(zip(names, mask.copy().swapaxes(0, 1), strict=True))
-        if self.is_gpt:
+        if self.colors is not None:
             coarse, coarse_fixed = coarse_maps(maps["color"], fixed["color"], self.colors, sketch)
             return {**coarse, **maps}, {**coarse_fixed, **fixed}
         if sketch is not None:
@@ -60,7 +60,9 @@ class MapOrder:
 
     def decoding_order(self, fixed: Maps) -> Order:
         """See `Prior.decoding_order`."""
-        return order_by_map(fixed, self.model.window // 2) if self.is_gpt else order_by_patch(fixed)
+        return (
+            order_by_map(fixed, self.model.window // 2) if isinstance(self.model, GPTConfig) else order_by_patch(fixed)
+        )
 
 
 class OnnxPrior:
@@ -123,7 +125,7 @@ class OnnxPrior:
 
     def critic(self, maps: Maps) -> np.ndarray | None:
         """See `Prior.critic`."""
-        if self._critic is None:
+        if self._critic is None or self.colors is None:
             return None
         return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]]})[0]
 

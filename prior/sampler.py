@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cst.images import middle, to_float, to_image
+from cst.images import center_crop, to_float, to_image
 from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
 from cst.tokenizer.codebooks import from_patches
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
@@ -130,28 +130,28 @@ class Sampler:
 
     def encode(self, photo: Image.Image) -> np.ndarray:
         """The middle square of a photo as this prior sees it -> (L, h, w) int32 tokens."""
-        square = to_float(middle(photo, self.size[0]))
+        square = to_float(center_crop(photo, self.size[0]))
         return self.tokenizer.codebooks.encode(square[None], beam=self.prior.config.beam)[0]
 
     def preview(self, step: Step, *, blank: float = 0.5) -> list[Image.Image]:
         """The pictures so far, drawn from centroids without a network; `blank` gray where nothing is known."""
         books = self.tokenizer.codebooks
-        dims = books.shape.shape[1]
         known = step.known[..., None]
-        color = np.repeat(books.color[step.colors], dims // 3, axis=-1)  # (B, h, w, 192)
+        color = books.centroids(0, step.colors)  # (B, h, w, 192)
         patches = np.where(step.colors[..., None] >= 0, color, np.float32(blank))
-        patches += np.where(known[:, 1], books.shape[step.tokens[:, 1]], 0)
-        patches += np.where(known[:, 2], books.texture[step.tokens[:, 2]], 0)
+        for level in (1, 2):
+            patches += np.where(known[:, level], books.centroids(level, step.tokens[:, level]), 0)
         return [to_image(picture) for picture in from_patches(patches, books.patch)]
 
     def decode(self, step: Step) -> list[Image.Image]:
         """The pictures by RenderNet where all three levels are known, and as in `preview` elsewhere."""
-        if not step.known.all(1).any():
+        complete = np.asarray(step.known.all(1))
+        if not complete.any():
             return self.preview(step)
         painted = self.tokenizer.decode(step.tokens)
-        if step.known.all():
+        if complete.all():
             return [to_image(picture) for picture in painted]
-        complete = step.known.all(1)[:, None].repeat(self.tokenizer.patch, 2).repeat(self.tokenizer.patch, 3)
+        complete = complete[:, None].repeat(self.tokenizer.patch, 2).repeat(self.tokenizer.patch, 3)
         drafts = np.stack([to_float(picture) for picture in self.preview(step)])
         return [to_image(picture) for picture in np.where(complete, painted, drafts)]
 

@@ -33,8 +33,8 @@ def sample(prior: Prior, request: SampleRequest) -> Iterator[Step]:
     if not order:
         yield pictures.step("texture", 0, 0)
     for name, positions in order:
-        if pictures.many > 1 and name not in prior.drafts:
-            pictures.choose(prior.critic(pictures.maps))
+        if pictures.many > 1 and name not in prior.drafts and (scores := prior.critic(pictures.maps)) is not None:
+            pictures.choose(scores)
         level = LEVEL_OF[name]
         rows, columns = np.divmod(positions, pictures.maps[name].shape[2])
         guided = settings.guidance != 1 and name in prior.guided and (pictures.label != len(prior.classes)).any()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def assemble(folder: Path) -> None:
     """Put the trained parts of a GPT together as one artifact, once all are there."""
     config = PriorConfig.load(folder)
     net = build(config)
+    assert isinstance(net, GPT)
     paths = [folder / f"{name}.safetensors" for name in net.parts]
     if not all(path.exists() for path in paths):
         return
@@ -88,7 +90,7 @@ class TorchPrior:
         """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, all at once; see `prior.sampling.log_prob`."""
         check(self, tokens, np.ones(tokens.shape, bool), label)
         codes, classes = self._tensor(tokens), self._tensor(label)
-        if not isinstance(self.net, GPT):
+        if isinstance(self.net, PixelCNN):
             return torch.stack(self.net(codes, classes), 1).reshape(tokens.shape).cpu().numpy()
         h, w = tokens.shape[2:]
         maps = {**color_maps(codes[:, 0], self.net.colors), "shape": codes[:, 1], "texture": codes[:, 2]}
@@ -110,27 +112,40 @@ class TorchPrior:
     @torch.no_grad()
     def critic(self, maps: Maps) -> np.ndarray | None:
         """See `Prior.critic`."""
-        if self._critic is None:
+        if self._critic is None or not isinstance(self.net, GPT):
             return None
         return self._critic(self.net.colors[self._tensor(maps[COARSE[-1]])]).cpu().numpy()
+
+    def _tensors(self, arrays: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        return [torch.tensor(array, device=self.device) for array in arrays]
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(array, np.int64)).to(self.device)
 
     @torch.no_grad()
     def _step(self, part: str, neighbors: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+        assert isinstance(self.net, GPT)
         *single, keys, values = arrays
-        neighbors, single, keys, values = (
-            [torch.tensor(array, device=self.device) for array in many] for many in (neighbors, single, keys, values)
+        place, coordinates, label, past, absent = self._tensors(single)
+        scores, present = self.net.parts[part].step(
+            self._tensors(neighbors),
+            place,
+            coordinates,
+            label,
+            past,
+            absent,
+            self._tensors(keys),
+            self._tensors(values),
         )
-        scores, present = self.net.parts[part].step(neighbors, *single, keys, values)
         return scores.cpu().numpy(), present.cpu().numpy()
 
     @torch.no_grad()
     def _hidden(self, tokens: np.ndarray, position: int, label: np.ndarray) -> torch.Tensor:
+        assert isinstance(self.net, PixelCNN)
         row, column = divmod(position, tokens.shape[3])
         return self.net.hidden_states(self._tensor(tokens[:, :, : row + 1]), self._tensor(label))[:, row, column]
 
     @torch.no_grad()
     def _head(self, level: int, hidden: torch.Tensor, codes: np.ndarray) -> np.ndarray:
+        assert isinstance(self.net, PixelCNN)
         return self.net.logits(hidden, self._tensor(codes), level).log_softmax(-1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Color as people see it: OKLab, and one ramp of brightness in the accent's hue."""
+"""Perceptual color: OKLab, and a ramp of lightness in the hue of the page's accent."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ HUE = 185.0  # degrees in OKLCh: the page's accent
 
 @cache
 def ramp() -> np.ndarray:
-    """(256, 3) uint8: one hue from near black to near white, in even steps of perceived lightness.
+    """(256, 3) uint8: one hue from nearly black to nearly white, in even steps of perceived lightness.
 
     Lightness is linear in OKLCh (Ottosson, 2020, "A perceptual color space for image processing").
     """
@@ -43,7 +43,7 @@ def ramp() -> np.ndarray:
 
 
 def oklab(colors: np.ndarray) -> np.ndarray:
-    """(..., 3) sRGB in [0, 1] -> (..., 3) float64 lightness, a, b: distances are near to those that people see.
+    """(..., 3) sRGB in [0, 1] -> (..., 3) float64 lightness, a, b: distances are close to perceived ones.
 
     Ottosson, 2020, "A perceptual color space for image processing".
     """

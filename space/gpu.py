@@ -1,4 +1,4 @@
-"""Painting and sampling by torch on a GPU, on a ZeroGPU Space in processes of its own; all else as without one."""
+"""Rendering and sampling with torch on a GPU; on a ZeroGPU Space they run in processes of their own."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,17 +18,17 @@ from prior.sampling import sample
 from prior.torch_runtime import TorchPrior
 from space.device import is_zero_gpu
 
-# What ZeroGPU reserves of a visitor's daily minutes at most: a batch of pictures takes a few seconds of it.
+# The most that ZeroGPU reserves of a visitor's daily minutes. A batch of pictures takes a few seconds.
 PAINT_SECONDS = 15
 SAMPLE_SECONDS = 60
 
 
 def load_tokenizer(folder: str | os.PathLike = PRETRAINED, *, device: str) -> CodebookTokenizer:
-    """A tokenizer that decodes by torch on `device`, in float32.
+    """A tokenizer that decodes with torch on `device`, in float32.
 
-    A ZeroGPU is lent to a visitor, and the page must come up when none is free. There, what no visitor asked for, such
-    as the pictures the page is built with, is decoded by onnxruntime. Raises ValueError for a device that torch can't
-    use, or an artifact that is damaged.
+    A ZeroGPU is lent to a visitor, and the page must start when none is free. So on ZeroGPU, pictures that no visitor
+    asked for, such as those of the introductions, are decoded by onnxruntime. Raises ValueError for a device that torch
+    can't use, or an artifact that is damaged.
     """
     prepare(device)
     tokenizer = TorchTokenizer(folder, device=device)
@@ -37,10 +37,10 @@ def load_tokenizer(folder: str | os.PathLike = PRETRAINED, *, device: str) -> Co
     def paint(tokens: np.ndarray) -> np.ndarray:
         return on_torch(tokens)
 
-    lent = on_gpu(paint, seconds=PAINT_SECONDS)
+    on_lent_gpu = on_gpu(paint, seconds=PAINT_SECONDS)
     if is_zero_gpu():
-        on_processor = OnnxTokenizer(folder, target="cpu", precision="float").render
-        tokenizer.render = lambda tokens: (lent if is_asked_for() else on_processor)(tokens)
+        on_cpu = OnnxTokenizer(folder, target="cpu", precision="float").render
+        tokenizer.render = lambda tokens: (on_lent_gpu if is_in_request() else on_cpu)(tokens)
         tokenizer.running_on += " (ZeroGPU)"
     return tokenizer
 
@@ -48,7 +48,7 @@ def load_tokenizer(folder: str | os.PathLike = PRETRAINED, *, device: str) -> Co
 def load_sampler(
     folder: str | os.PathLike, tokenizer: CodebookTokenizer, *, device: str, threads: int | None = None
 ) -> Sampler:
-    """A sampler that draws by torch on `device`; Look inside still scores tokens on the processor.
+    """A sampler that draws with torch on `device`; Look inside still scores tokens on the CPU.
 
     Raises ValueError for a device that torch can't use, or a prior that is damaged or of another tokenizer.
     """
@@ -62,11 +62,11 @@ def load_sampler(
 
 
 def on_gpu(function: Callable, *, seconds: int) -> Callable:
-    """The function as it is; on a ZeroGPU Space, run with a GPU in a process forked from this one.
+    """The function itself; on a ZeroGPU Space, wrapped to run with a GPU in a process forked from this one.
 
-    There only arguments and results are sent, pickled: the weights must be in the function's closure before it is first
-    called, and what happens in this process meanwhile, such as an `Event` that is set, is not seen. A generator's steps
-    come back one by one, and closing it here ends it there.
+    Only pickled arguments and results cross over. So the weights must be in the function's closure before its first
+    call, and the function does not see later changes in this process, such as an `Event` that is set. The steps of a
+    generator come back one by one, and closing it here ends it there.
     """
     if not is_zero_gpu():
         return function
@@ -75,15 +75,15 @@ def on_gpu(function: Callable, *, seconds: int) -> Callable:
     return spaces.GPU(duration=seconds)(function)
 
 
-def is_asked_for() -> bool:
-    """Whether this runs for a visitor, and not while the page is built."""
+def is_in_request() -> bool:
+    """Whether this runs for a visitor, rather than while the page is built."""
     return LocalContext.in_event_listener.get(False)
 
 
 def prepare(device: str) -> None:
-    """Make ready to move weights to the device. Raises ValueError if torch can't use it."""
+    """Prepare to move weights to the device. Raises ValueError if torch can't use it."""
     if is_zero_gpu():
-        import spaces  # noqa: F401 (from here on weights can be moved to a GPU that is not there yet)
+        import spaces  # noqa: F401 (allows moving weights to a GPU before one is lent)
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
             f"torch {torch.__version__} finds no GPU for the device '{device}'; accepted: cpu, which needs no torch; "

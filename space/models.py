@@ -1,8 +1,9 @@
-"""The models behind the page, each loaded once, and the one queue they share."""
+"""The models behind the page, each loaded once."""
 
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from cst import CST
 from cst.artifact import find_artifact
@@ -12,19 +13,17 @@ from prior.config import KINDS, PRETRAINED, PriorConfig
 from prior.sampler import Sampler
 from space.device import check_torch
 
-NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, as the page says them
-# Every event that runs a model takes these, so that two visitors never compete for the same processor.
-MODEL_QUEUE = {"concurrency_limit": 1, "concurrency_id": "model"}
+NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, on the page
 
 
 class Models:
-    """One tokenizer in two precisions, and a prior of each kind, all loaded when they are first asked for.
+    """One tokenizer in two precisions, and a prior of each kind, loaded when they are first needed.
 
     folder: of the tokenizer; see `cst.CST.from_pretrained` for it, the options and the errors. priors: folders by kind,
-    "gpt" and "pixelcnn", instead of the packaged ones. device: "cpu" for onnxruntime, without torch; or where torch is
-    to paint and sample, "cuda", in float32 alone. The 8-bit tokenizer, the GPT and every folder of `priors` are loaded
-    at once; on a device all are. Raises ValueError for a folder of `priors` or a device that can't be used; a packaged
-    prior that can't is left out, and `refusals` says why.
+    "gpt" and "pixelcnn", instead of the packaged ones. device: "cpu" uses onnxruntime and no torch; "cuda" renders and
+    samples with torch, only in float32. The 8-bit tokenizer, the GPT and every folder of `priors` are loaded at once;
+    with torch, all models are. Raises ValueError for a device or a folder of `priors` that can't be used. A packaged
+    prior that can't be used is left out, and `refusals` holds the reason.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class Models:
         device: str = "cpu",
     ):
         self._folder, self._priors, self._device = folder, dict(priors or {}), device
-        self._options = {"target": target, "threads": threads, "npu_config": npu_config}
+        self._options: dict[str, Any] = {"target": target, "threads": threads, "npu_config": npu_config}
         self._lock = threading.RLock()
         self._loaded: dict[str, CST] = {}
         self._samplers: dict[str, Sampler] = {}
@@ -49,7 +48,7 @@ class Models:
         for kind in KINDS:
             try:
                 self._check(kind)
-                # ZeroGPU's processes know the weights that there are before the page is served.
+                # ZeroGPU's processes get only the weights that were loaded before the page is served.
                 if kind == "gpt" or kind in self._priors or device != "cpu":
                     self.sampler(kind)
             except (ValueError, OSError) as error:
@@ -58,7 +57,7 @@ class Models:
                 self.refusals[kind] = without_folder(error, kind)
 
     def cst(self, quality: str) -> CST:
-        """The tokenizer whose RenderNet runs in "int8" or "float"; on a device it is the same for both."""
+        """The tokenizer whose RenderNet runs in "int8" or "float"; with torch, both are the same."""
         quality = quality if self._device == "cpu" else "float"
         with self._lock:
             if quality not in self._loaded:
@@ -71,7 +70,7 @@ class Models:
         return tuple(kind for kind in KINDS if kind not in self.refusals)
 
     def sampler(self, kind: str) -> Sampler:
-        """The prior of a kind, "gpt" or "pixelcnn", which paints in 8 bits, or as the device does."""
+        """The prior of a kind, "gpt" or "pixelcnn", with the 8-bit tokenizer, or that of the device."""
         with self._lock:
             if kind not in self._samplers:
                 try:
@@ -108,16 +107,16 @@ class Models:
 
 
 def by_kind(folders: Iterable[str | os.PathLike]) -> dict[str, str | os.PathLike]:
-    """Folders of priors by the kind that each one's config says. Raises ValueError for two of a kind."""
-    found: dict[str, str | os.PathLike] = {}
+    """Folders of priors, by the kind in their configs. Raises ValueError for two of a kind."""
+    by_kind: dict[str, str | os.PathLike] = {}
     for folder in folders:
         kind = PriorConfig.load(folder).kind
-        if kind in found:
-            raise ValueError(f"'{found[kind]}' and '{folder}' are both priors of kind {kind}; give one of each kind")
-        found[kind] = folder
-    return found
+        if kind in by_kind:
+            raise ValueError(f"'{by_kind[kind]}' and '{folder}' are both priors of kind {kind}; give one of each kind")
+        by_kind[kind] = folder
+    return by_kind
 
 
 def without_folder(error: Exception, kind: str) -> str:
-    """What went wrong with a packaged prior, for visitors: no folder of the server in it."""
+    """The message of an error of a packaged prior, without the folder of the server."""
     return str(error).replace(str(PRETRAINED / kind), kind)

@@ -1,4 +1,4 @@
-"""The page: title, tabs, footer. One module a tab."""
+"""The page: title, tabs, footer."""
 
 import os
 import signal
@@ -9,24 +9,24 @@ from gradio.route_utils import delete_files_created_by_app
 from space import theme
 from space.models import Models
 from space.request_guard import guard
-from space.tabs.how_it_works import tab as story
-from space.tabs.inside import tab as inside
-from space.tabs.reconstruct import tab as reconstruct
+from space.tabs.how_it_works import tab as how_it_works
+from space.tabs.inside.tab import InsideTab
+from space.tabs.reconstruct.tab import ReconstructTab
 from space.tabs.remix import tab as remix
-from space.tabs.sample import tab as sample
+from space.tabs.sample.tab import SampleTab
 
-LARGEST_UPLOAD = "20mb"
-KEEP_SECONDS = 3600  # uploads and results live this long, so that a visitor can still download them
-MOST_SESSIONS = 64  # tabs that Gradio keeps a copy of the page's layout for, 0.7 MB each; it would keep 10,000
+MAX_UPLOAD = "20mb"
+KEEP_SECONDS = 3600  # uploads and results are kept this long, so that a visitor can still download them
+MAX_SESSIONS = 64  # browser tabs for which Gradio keeps a copy of the page's layout, 0.7 MB each; its default is 10,000
 
 HEADER = """
 <h1>Color, shape, texture</h1>
 <p>A photo becomes three codes for every 8&nbsp;×&nbsp;8 patch of pixels,
-and a network paints it back from those codes alone;
-a model that has learned the codes of flowers writes new pictures.</p>
+and a network renders the photo from only those codes;
+a model trained on the codes of flowers draws new pictures.</p>
 """
 FOOTER = """
-<p>Everything is computed on the machine that serves this page, and nothing is passed on.
+<p>Everything is computed on the machine that serves this page, and nothing is sent elsewhere.
 Photos and the pictures made from them are deleted within {minutes} minutes, and when the page is shut down.
 Nothing else is stored, and visits are not counted.</p>
 """
@@ -34,32 +34,32 @@ Nothing else is stored, and visits are not counted.</p>
 
 def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
     """The whole page, ready for `serve`. keep: seconds after which uploads and results are deleted, at least 6."""
-    often = keep // 6
+    check_every = keep // 6
     with gr.Blocks(
-        title="CST: color, shape, texture", analytics_enabled=False, delete_cache=(often, keep - often)
+        title="CST: color, shape, texture", analytics_enabled=False, delete_cache=(check_every, keep - check_every)
     ) as page:
         gr.HTML(HEADER, elem_id="header")
         with gr.Tabs():
             with gr.Tab("Reconstruct", id="reconstruct"):
-                photo = reconstruct.build(models)
+                reconstruct = ReconstructTab(models)
             with gr.Tab("Sample", id="sample"):
-                sample.build(models)
+                SampleTab(models)
             with gr.Tab("Remix", id="remix"):
                 remix.build(models)
-            with gr.Tab("Look inside", id="inside"):
-                inside.build(models)
+            with gr.Tab("Look inside", id="inside") as tab:
+                InsideTab(models, tab)
             with gr.Tab("How it works", id="story") as tab:
-                story.build(models, tab, photo)
+                how_it_works.build(models, tab, reconstruct.photo)
         gr.HTML(FOOTER.format(minutes=max(1, keep // 60)), elem_id="footer")
     return guard(page).queue(max_size=64)
 
 
 def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = False) -> None:
-    """Serve the page until interrupted or told to end, with `mcp` its actions as tools for agents too.
+    """Serve the page until the process is interrupted or terminated. mcp: also offer its actions as tools for agents.
 
     Raises OSError if the port can't be opened.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C: visitors' files are deleted before the end
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl+C: visitors' files are deleted first
     _, local, public = page.launch(
         server_name=host,
         server_port=port,
@@ -69,12 +69,12 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = Fal
         js=theme.KEYBOARD.read_text(),
         favicon_path=theme.ICON,
         footer_links=["api"],
-        max_file_size=LARGEST_UPLOAD,
+        max_file_size=MAX_UPLOAD,
         ssr_mode=False,
-        mcp_server=mcp or None,  # None: as the host's variable says
-        run_history=False,  # else visitors' browsers keep every photo and picture
+        mcp_server=mcp or None,  # None: the environment variable of the host decides
+        run_history=False,  # otherwise visitors' browsers keep every photo and picture
         enable_monitoring=False,
-        state_session_capacity=MOST_SESSIONS,
+        state_session_capacity=MAX_SESSIONS,
         quiet=True,
         prevent_thread_lock=True,
     )
@@ -84,6 +84,6 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = Fal
 
 
 def end(page: gr.Blocks) -> None:
-    """Delete what visitors sent and got, and end the process: Gradio would first wait until all tabs are closed."""
+    """Delete visitors' files and exit. (Gradio would first wait until all browser tabs are closed.)"""
     delete_files_created_by_app(page, age=None)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""How the page looks: neutral grays that leave a photo alone, one accent, the visitor's own fonts."""
+"""The theme of the page: neutral grays, one accent color, and the visitor's system fonts."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ STATIC = Path(__file__).parent / "static"
 KEYBOARD, ICON = STATIC / "keyboard.js", STATIC / "icon.svg"
 CSS = [STATIC / f"{name}.css" for name in ("page", "remix", "inside", "story")]
 
-# Plain `Font`s are names in the style sheet; Gradio's own default is a file, or a request to a font service.
+# A plain `Font` is a name in the style sheet; Gradio's default would load a file, or ask a font service.
 SANS = [Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")]
 MONO = [Font(name) for name in ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")]
 

@@ -6,20 +6,25 @@ from PIL import Image
 
 from cst.images import fit_within, load_image
 
-MOST_PIXELS = 64_000_000  # of an upload: what fits in memory beside the models
+MAX_PIXELS = 64_000_000  # of an upload: more would not fit in memory with the models
 
 
-def read_photo(path: str, longest: int) -> Image.Image:
-    """Any upload -> RGB picture of at most `longest` pixels a side. Raises ValueError, naming the file alone."""
+def read_photo(path: str | None, longest: int) -> Image.Image:
+    """An upload -> an RGB picture whose longest side is at most `longest` pixels.
+
+    Raises ValueError, with the name of the file but not its folder; None is a missing upload.
+    """
+    if path is None:
+        raise ValueError("there is no photo; choose one or upload your own")
     name = Path(path).name
     try:
         with Image.open(path) as header:
             width, height = header.size
-    except Exception:  # whatever is wrong with it, `load_image` says so in words
+    except Exception:  # `load_image` explains what is wrong
         width = height = 0
-    if width * height > MOST_PIXELS:
-        most = MOST_PIXELS // 10**6
-        raise ValueError(f"'{name}' has {width} x {height} pixels; accepted: up to {most} million, so shrink it first")
+    if width * height > MAX_PIXELS:
+        limit = MAX_PIXELS // 10**6
+        raise ValueError(f"'{name}' has {width} x {height} pixels; accepted: up to {limit} million, so shrink it first")
     try:
         return fit_within(load_image(path), longest)
     except ValueError as error:

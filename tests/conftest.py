@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.photos import CLASSES, make_photo
 from support.quick import FIT, PRIOR, TRAIN
-from support.server import ROOT, free_port, wait_until_served
+from support.server import ROOT
+
+from space.hosting.app_process import running_app
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,18 +27,9 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `python app.py`, started once for all tests with the packaged weights."""
-    folder = tmp_path_factory.mktemp("app")
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]]
-    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads")}
-    with (folder / "output").open("w") as output:
-        app = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        wait_until_served(url, app, folder / "output")
+    variables = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("app") / "uploads")}
+    with running_app(variables=variables) as (url, _):
         yield url
-    finally:
-        app.terminate()
-        app.wait(20)
 
 
 # The tokenizer --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Measure what each level, and the decoder, adds; beside JPEG, WebP and AVIF at the same number of bytes.
+"""Measure the quality after each level and after RenderNet, compared with JPEG, WebP and AVIF of the same size.
 
 python -m cst evaluate --images photos/
 """
@@ -24,7 +24,7 @@ from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.protocol import bits_per_patch
 
 STAGES = ("color", "+ shape", "+ texture", "rendered float", "rendered int8")
-EXACT = 100.0  # dB that a picture without any error counts as, so that a mean stays a number
+MAX_PSNR = 100.0  # dB; instead of infinity for a picture without error, so that means stay finite
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Row:
 
 
 class Evaluation:
-    """Running sums over photos."""
+    """The metrics of each photo, and the counts of each code."""
 
     def __init__(self, folder: Path, *, target: str, codecs: bool):
         self.nets = {p: OnnxTokenizer(folder, precision=p, target=target) for p in ("float", "int8")}
@@ -49,7 +49,7 @@ class Evaluation:
         self.counts = [np.zeros(level.size, np.int64) for level in self.tokenizer.levels]
 
     def add(self, photo: np.ndarray) -> None:
-        """Measure one (H, W, 3) uint8 photo, at least 11 pixels a side (what SSIM needs)."""
+        """Measure one (H, W, 3) uint8 photo with sides of at least 11 pixels (the window of SSIM)."""
         image = Image.fromarray(photo)
         original = to_float(image)
         _, height, width = original.shape
@@ -58,24 +58,24 @@ class Evaluation:
             counts += np.bincount(tokens[0, level].ravel(), minlength=len(counts))
         for name, picture, levels in self._stages(tokens):
             bits = bits_per_patch(self.tokenizer.levels[:levels]) * tokens[0, 0].size
-            # As a person gets it: rounded to 8 bits.
+            # Rounded to 8 bits, as in a saved picture.
             self._measure(name, np.round(picture[0, :, :height, :width] * 255) / 255, original, bits)
         limit = math.ceil(bits_per_patch(self.tokenizer.levels) * tokens[0, 0].size / 8)
         for format in FORMATS if self.codecs else ():
-            coded = at_bytes(image, format, limit)
-            self._measure(f"{format}, same bytes", to_float(coded.picture), original, 8 * coded.bytes)
+            encoded = at_bytes(image, format, limit)
+            self._measure(f"{format}, same bytes", to_float(encoded.picture), original, 8 * encoded.bytes)
 
     def _stages(self, tokens: np.ndarray) -> Iterator[tuple[str, np.ndarray, int]]:
         for levels in (1, 2, 3):
-            yield STAGES[levels - 1], self.tokenizer.codebooks.draw(tokens, levels=levels), levels
+            yield STAGES[levels - 1], self.tokenizer.codebooks.centroid_picture(tokens, levels=levels), levels
         yield STAGES[3], self.nets["float"].decode(tokens), 3
         yield STAGES[4], self.nets["int8"].decode(tokens), 3
 
     def _measure(self, name: str, picture: np.ndarray, original: np.ndarray, bits: float) -> None:
-        measures = [measure(picture, original) for measure in (psnr, ssim, ms_ssim, l1)]
-        measures[0] = min(measures[0], EXACT)
+        quality = min(psnr(picture, original), MAX_PSNR)
+        others = (metric(picture, original) for metric in (ssim, ms_ssim, l1))
         pixels = original.shape[1] * original.shape[2]
-        self.values.setdefault(name, []).append((*measures, bits / pixels))
+        self.values.setdefault(name, []).append((quality, *others, bits / pixels))
 
     def rows(self) -> list[Row]:
         return [Row(name, *(float(x) for x in np.mean(values, axis=0))) for name, values in self.values.items()]
@@ -94,14 +94,14 @@ def as_markdown(rows: list[Row], counts: list[np.ndarray], names: list[str]) -> 
 
 
 def gains(rows: list[Row]) -> str:
-    """What RenderNet adds, and what 8 bits cost, in a sentence."""
+    """One sentence about the gain of RenderNet and the loss of 8 bits."""
     centroids, exact, quantized = (next(row.psnr for row in rows if row.name == name) for name in STAGES[2:])
     added, cost = quantized - centroids, exact - quantized
     return f"In 8 bits RenderNet adds {added:.2f} dB to the centroid picture, {cost:.2f} dB less than in float."
 
 
 def sheet(tokenizer: OnnxTokenizer, photos: Iterable[np.ndarray], *, height: int = 256) -> Image.Image:
-    """A row a photo: original, color, + shape, + texture, rendered; photos are (H, W, 3) uint8, drawn `height` high."""
+    """One row per photo: original, color, + shape, + texture, rendered. photos: (H, W, 3) uint8, scaled to `height`."""
     rows = []
     for photo in photos:
         image = Image.fromarray(photo)
@@ -109,8 +109,8 @@ def sheet(tokenizer: OnnxTokenizer, photos: Iterable[np.ndarray], *, height: int
             image.resize((round(image.width * height / image.height), height), Image.Resampling.LANCZOS)
         )
         tokens = tokenizer.encode(pad_to_multiple(original, tokenizer.patch)[None])
-        drawn = [tokenizer.codebooks.draw(tokens, levels=levels) for levels in (1, 2, 3)]
-        cells = [original, *(p[0, :, :, : original.shape[2]] for p in [*drawn, tokenizer.decode(tokens)])]
+        stages = [tokenizer.codebooks.centroid_picture(tokens, levels=levels) for levels in (1, 2, 3)]
+        cells = [original, *(p[0, :, :, : original.shape[2]] for p in [*stages, tokenizer.decode(tokens)])]
         rows.append([to_image(cell[:, :height]) for cell in cells])
     gap, top, widest = 8, 30, max(row[0].width for row in rows)
     page = Image.new("RGB", (5 * (widest + gap) - gap, top + len(rows) * (height + gap) - gap), "white")
@@ -128,18 +128,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
     parser.add_argument("--tokenizer", help="artifact folder or Hub repository (default: the packaged one)")
     parser.add_argument("--size", type=int, default=256, help="shortest side, pixels; larger photos are shrunk")
-    parser.add_argument("--all", action="store_true", help="every photo, not only the held-out ones")
+    parser.add_argument("--all", action="store_true", help="use every photo, not only the held-out ones")
     parser.add_argument("--limit", type=int, help="at most this many photos")
-    parser.add_argument("--codecs", action=argparse.BooleanOptionalAction, default=True, help="JPEG, WebP and AVIF too")
+    parser.add_argument(
+        "--codecs", action=argparse.BooleanOptionalAction, default=True, help="compare with JPEG, WebP and AVIF"
+    )
     parser.add_argument("--target", default="cpu", help="where RenderNet runs (default cpu)")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="folder of the saved table")
-    parser.add_argument("--sheet", type=Path, help="instead, save a picture of every stage of every photo, as PNG")
+    parser.add_argument("--sheet", type=Path, help="only save a PNG with every stage of every photo")
     flags = parser.parse_args(arguments)
 
     entries = [entry for entry in find_photos(flags.images) if flags.all or is_validation(entry.name)]
     if not entries:
-        raise ValueError(f"none of the photos in {flags.images} is held out; give --all to measure on every photo")
-    rng = np.random.default_rng(0)  # a limit takes a fair sample of all sources
+        raise ValueError(f"none of the photos in {flags.images} is held out; give --all to use every photo")
+    rng = np.random.default_rng(0)  # with --limit, a random sample
     entries = [entries[i] for i in rng.permutation(len(entries))[: flags.limit]]
     photos = Photos(entries, shortest=flags.size)
     if flags.sheet:
@@ -148,22 +150,22 @@ def main(arguments: list[str] | None = None) -> None:
             sheet(tokenizer, photos).save(part, "PNG", optimize=True)
         return
     evaluation = Evaluation(find_artifact(flags.tokenizer or PRETRAINED), target=flags.target, codecs=flags.codecs)
-    small = 0
+    too_small = 0
     for photo in tqdm(photos, total=len(entries), unit="photo"):
         if min(photo.shape[:2]) < 11:
-            small += 1
+            too_small += 1
             continue
         evaluation.add(photo)
     if not evaluation.values:
-        raise ValueError(f"none of the {len(entries)} photos can be read and is at least 11 pixels a side")
+        raise ValueError(f"none of the {len(entries)} photos can be read and has sides of at least 11 pixels")
     names = [level.name for level in evaluation.tokenizer.levels]
-    seen = len(entries) - len(photos.unreadable) - small
+    measured = len(entries) - len(photos.unreadable) - too_small
     text = as_markdown(evaluation.rows(), evaluation.counts, names)
-    text += f"\n\n{seen} photos, shortest side {flags.size} pixels, {evaluation.nets['int8'].running_on}\n"
+    text += f"\n\n{measured} photos, shortest side {flags.size} pixels, {evaluation.nets['int8'].running_on}\n"
     flags.out.mkdir(parents=True, exist_ok=True)
     (flags.out / "table.md").write_text(text)
     saved = {
-        "photos": seen,
+        "photos": measured,
         "size": flags.size,
         "fingerprint": evaluation.tokenizer.fingerprint,
         "rows": [dataclasses.asdict(row) for row in evaluation.rows()],

@@ -1,7 +1,4 @@
-"""How often each code occurs in photos: what makes a code common or rare, and a file of codes small.
-
-python -m cst count-codes --images photos/ --tokenizer runs/tokenizer
-"""
+"""How often each code occurs in photos: the probabilities behind the `.cst` file."""
 
 import os
 from dataclasses import dataclass
@@ -18,36 +15,33 @@ from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.protocol import Level
 
-FILE = "statistics.safetensors"
+STATISTICS_FILE = "statistics.safetensors"
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """For each level, coarse to fine, (V,) uint32: how often each code occurred in the photos that were counted."""
+    """counts: for each level, coarse to fine, (V,) uint32: how often each code occurred in the counted photos."""
 
     counts: tuple[np.ndarray, ...]
 
     @classmethod
     def of_artifact(cls, folder: str | os.PathLike, config: TokenizerConfig) -> "Statistics":
-        """Those of a tokenizer's folder. Raises ValueError if it has none, or they are damaged or do not fit."""
-        if FILE not in config.files:
+        """Read the statistics of a tokenizer's folder. Raises ValueError if they are missing, damaged or do not fit."""
+        if STATISTICS_FILE not in config.files:
             raise ValueError(
                 f"'{folder}' has no statistics of its codes; count them with "
                 f"python -m cst count-codes --images photos/ --tokenizer {folder}"
             )
-        tensors = load_file(config.check_file(folder, FILE))
-        counts = tuple(tensors.get(name) for name in config.levels)
-        if any(
-            count is None or count.shape != (size,) for count, size in zip(counts, config.levels.values(), strict=True)
-        ):
+        tensors = load_file(config.check_file(folder, STATISTICS_FILE))
+        if any(name not in tensors or tensors[name].shape != (size,) for name, size in config.levels.items()):
             raise ValueError(
-                f"'{folder}': {FILE} does not fit its codebooks; count again with python -m cst count-codes"
+                f"'{folder}': {STATISTICS_FILE} does not fit its codebooks; count again with python -m cst count-codes"
             )
-        return cls(counts)
+        return cls(tuple(tensors[name] for name in config.levels))
 
     @classmethod
     def count(cls, codebooks: Codebooks, photos: Photos, *, beam: int) -> "Statistics":
-        """Encode every readable photo and count its codes, with a progress bar."""
+        """Encode every readable photo and count its codes, with a progress bar. beam: see `Codebooks.encode`."""
         counts = tuple(np.zeros(level.size, np.uint32) for level in codebooks.levels)
         for photo in tqdm(photos, total=len(photos), unit="photo"):
             padded = pad_to_multiple(np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32) / 255, codebooks.patch)
@@ -57,11 +51,11 @@ class Statistics:
         return cls(counts)
 
     def save(self, folder: str | os.PathLike, levels: tuple[Level, ...]) -> None:
-        """Write them beside the codebooks, whole or not at all."""
-        with replacing(Path(folder) / FILE) as part:
+        """Write `statistics.safetensors` in the tokenizer's folder, atomically."""
+        with replacing(Path(folder) / STATISTICS_FILE) as part:
             save_file({level.name: count for level, count in zip(levels, self.counts, strict=True)}, part)
 
     def share(self, level: int, codes: np.ndarray) -> np.ndarray:
-        """The share of all patches that have each of these codes, in (0, 1]; what never occurred counts as once."""
+        """Share of all patches with each of these codes, in (0, 1]; a code that never occurred counts once."""
         count = self.counts[level]
         return np.maximum(count[codes], 1) / max(1, count.sum())

@@ -9,7 +9,7 @@ from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.codebooks import Codebooks, check_beam
 from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.protocol import Level
-from cst.tokenizer.tiling import Box, windows
+from cst.tokenizer.tiling import Box, tile_grid
 
 Render = Callable[[np.ndarray], np.ndarray]  # tokens (B, L, h, w) int32 -> picture (B, 3, H, W) float32
 
@@ -18,8 +18,8 @@ class CodebookTokenizer:
     """The `Tokenizer` protocol on an artifact; a runtime adds `render`, which runs RenderNet.
 
     The codebook search always runs in numpy, so that the codes are the same everywhere. beam: shape codes tried per
-    patch, None for the artifact's own choice. max_patches: rendered in one piece. running_on: the library and the
-    device, for people. Raises ValueError for an artifact that is damaged.
+    patch; None takes the artifact's default. max_patches: the largest piece to render at once. running_on: a
+    description of the library and the device. Raises ValueError for a damaged artifact.
     """
 
     def __init__(self, folder: Path, config: TokenizerConfig, *, beam: int | None, max_patches: int):
@@ -37,16 +37,16 @@ class CodebookTokenizer:
 
     @property
     def patch(self) -> int:
-        """Side of a patch, pixels."""
+        """Side of a patch in pixels."""
         return self.config.patch
 
     @property
     def fingerprint(self) -> str:
-        """Of the codebooks."""
+        """Fingerprint of the codebooks."""
         return self.config.fingerprint
 
     def statistics(self) -> Statistics:
-        """How often each code occurs in photos. Raises ValueError if that was not counted."""
+        """How often each code occurs in photos. Raises ValueError if the artifact has no statistics."""
         return Statistics.of_artifact(self.folder, self.config)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
@@ -63,19 +63,21 @@ class CodebookTokenizer:
         return picture
 
     def iter_decode(self, tokens: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
-        """As `decode`, piece by piece: yields the place in pixels, and its (B, 3, n, m) float32 in [0, 1].
+        """As `decode`, piece by piece: yields the rows and columns in pixels, and their (B, 3, n, m) float32 in [0, 1].
 
-        Pieces keep memory flat and let a caller stop. They do not change the picture: each is rendered from all the
+        Pieces bound the memory and let a caller stop. They do not change the picture: each is rendered from all
         patches that its pixels depend on. A picture of at most `max_patches` patches is one piece.
         """
         self.codebooks.check_tokens(tokens)
-        for window in windows(*tokens.shape[2:], most=self.max_patches, margin=self.config.rendernet.margin):
-            rendered = self.render(np.ascontiguousarray(tokens[:, :, *window.seen], np.int32))
-            piece = rendered[:, :, *in_pixels(window.inner, self.patch)]
-            yield in_pixels(window.kept, self.patch), np.clip(piece, 0, 1)
+        assert self.config.rendernet is not None
+        h, w = tokens.shape[2:]
+        for tile in tile_grid(h, w, max_patches=self.max_patches, margin=self.config.rendernet.margin):
+            rendered = self.render(np.ascontiguousarray(tokens[:, :, *tile.input], np.int32))
+            piece = rendered[:, :, *in_pixels(tile.crop, self.patch)]
+            yield in_pixels(tile.output, self.patch), np.clip(piece, 0, 1)
 
 
 def in_pixels(box: Box, patch: int) -> Box:
-    """Rows and columns of patches -> of pixels."""
+    """Convert rows and columns from patches to pixels."""
     rows, columns = (slice(patch * side.start, patch * side.stop) for side in box)
     return rows, columns

@@ -1,4 +1,4 @@
-"""Three K-means codebooks that turn 8x8 patches into color, shape and texture codes: the whole encoder, in numpy."""
+"""The encoder: three K-means codebooks that turn 8x8 patches into color, shape and texture codes, in numpy."""
 
 import hashlib
 import os
@@ -8,21 +8,21 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from cst.tokenizer.config import TokenizerConfig
-from cst.tokenizer.nearest import Nearest
+from cst.tokenizer.nearest import NearestNeighbors
 from cst.tokenizer.protocol import Level
 
 LEVEL_NAMES = ("color", "shape", "texture")
 
 
 def to_patches(images: np.ndarray, patch: int) -> np.ndarray:
-    """(B, 3, H, W) -> (B, h, w, 3 * patch * patch), each patch flattened channel first."""
+    """(B, 3, H, W) -> (B, h, w, 3 * patch * patch), each patch flattened with the channel first."""
     b, c, height, width = images.shape
     grid = images.reshape(b, c, height // patch, patch, width // patch, patch)  # (B, 3, h, p, w, p)
     return grid.transpose(0, 2, 4, 1, 3, 5).reshape(b, height // patch, width // patch, c * patch * patch)
 
 
 def from_patches(patches: np.ndarray, patch: int) -> np.ndarray:
-    """(B, h, w, 3 * patch * patch) -> (B, 3, H, W): undoes `to_patches`."""
+    """(B, h, w, 3 * patch * patch) -> (B, 3, H, W): the inverse of `to_patches`."""
     b, h, w, _ = patches.shape
     grid = patches.reshape(b, h, w, 3, patch, patch).transpose(0, 3, 1, 4, 2, 5)  # (B, 3, h, p, w, p)
     return grid.reshape(b, 3, h * patch, w * patch)
@@ -31,7 +31,7 @@ def from_patches(patches: np.ndarray, patch: int) -> np.ndarray:
 class Codebooks:
     """The centroids of the three levels, in pixel units, and the encoding they define.
 
-    color: (512, 3), shape: (2048, 192), texture: (8192, 192), all float32; other sizes work alike.
+    color: (512, 3), shape: (2048, 192), texture: (8192, 192) float32; other numbers of codes and patches work too.
     """
 
     def __init__(self, color: np.ndarray, shape: np.ndarray, texture: np.ndarray, *, patch: int = 8):
@@ -41,7 +41,7 @@ class Codebooks:
         for name, table, width in zip(LEVEL_NAMES, self.tables, (3, dims, dims), strict=True):
             if table.ndim != 2 or table.shape[1] != width or len(table) < 1:
                 raise ValueError(f"the {name} codebook has shape {table.shape}; accepted: (codes, {width})")
-        self._nearest = tuple(Nearest(table) for table in self.tables)
+        self._nearest = tuple(NearestNeighbors(table) for table in self.tables)
 
     @property
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ class Codebooks:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that name these codebooks: tokens mean something only to the codebooks that wrote them."""
+        """16 hex digits that identify these codebooks: tokens can only be decoded by the codebooks that wrote them."""
         digest = hashlib.sha256(f"cst {self.patch}".encode())
         for table in self.tables:
             digest.update(repr(table.shape).encode() + table.astype("<f4").tobytes())
@@ -70,11 +70,11 @@ class Codebooks:
 
     @classmethod
     def of_artifact(cls, folder: str | os.PathLike, config: TokenizerConfig) -> "Codebooks":
-        """The codebooks of an artifact. Raises ValueError if damaged, or not those that its `config.json` names."""
+        """The codebooks of an artifact. Raises ValueError if they are damaged or do not match its `config.json`."""
         codebooks = cls.load(config.check_file(folder, "codebooks.safetensors"), patch=config.patch)
         if codebooks.fingerprint != config.fingerprint:
             raise ValueError(
-                f"'{folder}': its codebooks are {codebooks.fingerprint}, its config.json says "
+                f"'{folder}': its codebooks are {codebooks.fingerprint}, its config.json names "
                 f"{config.fingerprint}; copy the artifact again"
             )
         return codebooks
@@ -82,8 +82,8 @@ class Codebooks:
     def encode(self, images: np.ndarray, *, beam: int = 1) -> np.ndarray:
         """(B, 3, H, W) float32 in [0, 1] -> (B, 3, h, w) int32; H and W must be multiples of the patch.
 
-        `beam` shapes are tried with their best texture, and the pair with the smallest error is kept; 1 is greedy.
-        Memory beyond the input and the tokens stays flat: a strip of patches at a time.
+        beam: how many of the nearest shape codes to try per patch, each with its best texture code, keeping the pair
+        with the smallest error; 1 is greedy. Works strip by strip in constant memory.
         """
         check_images(images, self.patch)
         check_beam(beam)
@@ -108,16 +108,20 @@ class Codebooks:
         return np.column_stack([color, *self._search_pairs(rest, beam)])
 
     def means(self, patches: np.ndarray) -> np.ndarray:
-        """(N, 192) -> (N, 3): the mean color of every patch."""
+        """(N, 192) -> (N, 3): the mean color of each patch."""
         return patches.reshape(len(patches), 3, -1).mean(2)
 
     def subtract_color(self, patches: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """(N, 192), (N,) int -> (N, 192): the first residual."""
-        flat = patches.reshape(len(patches), 3, -1) - self.color[codes][..., None]
-        return flat.reshape(patches.shape)
+        return patches - self.centroids(0, codes)
+
+    def centroids(self, level: int, codes: np.ndarray) -> np.ndarray:
+        """Codes of one level, of any shape -> (..., 192) float32: their centroids as flattened patches."""
+        rows = self.tables[level][codes]
+        return np.repeat(rows, self.patch**2, axis=-1) if level == 0 else rows
 
     def _search_pairs(self, rest: np.ndarray, beam: int) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 192) first residual -> best (shape, texture), each (N,) int32, over the `beam` nearest shapes."""
+        """(N, 192) first residual -> the best (shape, texture), each (N,) int32, over the `beam` nearest shapes."""
         beam = min(beam, len(self.shape))
         pairs = np.empty((2, len(rest)), np.int32)
         step = max(1, 4096 // beam)
@@ -132,18 +136,15 @@ class Codebooks:
             pairs[:, start : start + step] = shapes[rows, best], textures[rows, best]
         return pairs[0], pairs[1]
 
-    def draw(self, tokens: np.ndarray, *, levels: int = 3) -> np.ndarray:
-        """The centroid picture: (B, 3, h, w) int32 -> (B, 3, H, W) float32 in [0, 1], from the first `levels` alone."""
+    def centroid_picture(self, tokens: np.ndarray, *, levels: int = 3) -> np.ndarray:
+        """Sum the centroids of the first `levels` levels: (B, 3, h, w) int32 -> (B, 3, H, W) float32 in [0, 1]."""
         self.check_tokens(tokens)
         if levels not in range(1, len(self.levels) + 1):
-            raise ValueError(f"{levels} levels; accepted: 1 (color alone) to {len(self.levels)}")
-        dims = 3 * self.patch**2
-        patches = np.repeat(self.color[tokens[:, 0]], self.patch**2, axis=-1)  # (B, h, w, 192)
-        if levels > 1:
-            patches += self.shape[tokens[:, 1]]
-        if levels > 2:
-            patches += self.texture[tokens[:, 2]]
-        assert patches.shape[-1] == dims
+            raise ValueError(f"{levels} levels; accepted: 1 (only color) to {len(self.levels)}")
+        patches = self.centroids(0, tokens[:, 0])  # (B, h, w, 192)
+        for level in (1, 2):
+            if level < levels:
+                patches += self.centroids(level, tokens[:, level])
         return np.clip(from_patches(patches, self.patch), 0, 1)
 
     def check_tokens(self, tokens: np.ndarray) -> None:
@@ -151,7 +152,7 @@ class Codebooks:
         if not isinstance(tokens, np.ndarray) or not np.issubdtype(tokens.dtype, np.integer):
             raise ValueError(f"tokens must be an integer array, not {getattr(tokens, 'dtype', type(tokens).__name__)}")
         if tokens.ndim != 4 or tokens.shape[1] != 3 or 0 in tokens.shape:
-            raise ValueError(f"tokens of shape {tokens.shape}; accepted: (B, 3, h, w), none of them zero")
+            raise ValueError(f"tokens of shape {tokens.shape}; accepted: (B, 3, h, w), no side of zero")
         for index, level in enumerate(self.levels):
             low, high = int(tokens[:, index].min()), int(tokens[:, index].max())
             if low < 0 or high >= level.size:
@@ -159,7 +160,7 @@ class Codebooks:
 
 
 def check_beam(beam: int) -> None:
-    """Raise ValueError unless it is a whole number from 1."""
+    """Raise ValueError unless `beam` is a whole number from 1."""
     if not isinstance(beam, int) or beam < 1:
         raise ValueError(f"a beam of {beam}; accepted: a whole number, at least 1")
 
@@ -167,8 +168,8 @@ def check_beam(beam: int) -> None:
 def check_images(images: np.ndarray, patch: int) -> None:
     """Raise ValueError unless images are (B, 3, H, W) float32 in [0, 1] with sides that are multiples of `patch`."""
     if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.ndim != 4 or images.shape[1] != 3:
-        seen = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise ValueError(f"images are {seen}; accepted: float32 (B, 3, H, W)")
+        found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise ValueError(f"images are {found}; accepted: float32 (B, 3, H, W)")
     if 0 in images.shape or images.shape[2] % patch or images.shape[3] % patch:
         raise ValueError(
             f"images of {images.shape[2]}x{images.shape[3]}; accepted: sides that are multiples of {patch}"

@@ -1,4 +1,4 @@
-"""Every setting of the tokenizer, and the folder it is saved in."""
+"""The configuration of the tokenizer, as saved in its folder."""
 
 import os
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from cst.artifact import Artifact, from_dict
 FORMAT = "cst-tokenizer"
 VERSION = 1
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
-KERNEL = 3  # side of the convolutions in RenderNet's blocks that look beyond one patch
+KERNEL = 3  # side of the convolutions that mix neighboring patches in RenderNet's blocks
 
 
 @dataclass(frozen=True)
 class RenderNetConfig:
-    """Sizes of the decoder: `blocks` residual blocks, `width` -> `hidden` -> `width` channels."""
+    """Sizes of RenderNet: `blocks` residual blocks of `width` -> `hidden` -> `width` channels."""
 
     width: int = 256
     hidden: int = 1024
@@ -22,7 +22,7 @@ class RenderNetConfig:
 
     @property
     def margin(self) -> int:
-        """How many patches away, in rows and columns, a code still changes what is painted."""
+        """The radius of the receptive field: how many patches away, in rows and columns, a code affects the picture."""
         return self.blocks * (KERNEL // 2)
 
 
@@ -31,7 +31,7 @@ PRESETS = {"base": RenderNetConfig(), "tiny": RenderNetConfig(width=192, hidden=
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig(Artifact):
-    """A tokenizer's folder: what the files are, and what they must be paired with."""
+    """`config.json` of a tokenizer. levels: name -> number of codes. fingerprint: of the codebooks. beam: default."""
 
     levels: dict[str, int]
     fingerprint: str
@@ -43,7 +43,7 @@ class TokenizerConfig(Artifact):
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "TokenizerConfig":
-        """Read and check `config.json`. Raises ValueError that says what is missing, unknown or not understood."""
+        """Read and check `config.json`. Raises ValueError that names what is missing, unknown or unreadable."""
         values = cls.read(folder, format=FORMAT, version=VERSION, what="tokenizer", make="python -m cst fit")
         if values.get("rendernet") is not None:
             values["rendernet"] = from_dict(RenderNetConfig, values["rendernet"])

@@ -1,4 +1,4 @@
-"""The tokenizer on onnxruntime and numpy: what the app, the command line and the Space run. Never imports torch."""
+"""The tokenizer on onnxruntime or OpenVINO, for the app and the command line. Never imports torch."""
 
 import argparse
 import importlib.util
@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -26,7 +27,7 @@ TARGETS = ("auto", "openvino", *PROVIDERS)
 
 
 def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
-    """Which tokenizer a command runs, and where."""
+    """Add the flags that choose a tokenizer and where it runs."""
     parser.add_argument("--tokenizer", metavar="DIR", help="artifact folder or Hub repository (default: packaged)")
     parser.add_argument("--target", default="auto", choices=TARGETS, help="where RenderNet runs (default auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
@@ -35,8 +36,8 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
 class OnnxTokenizer(CodebookTokenizer):
     """A tokenizer whose RenderNet runs on onnxruntime or OpenVINO. Safe to call from several threads.
 
-    target: one of `TARGETS`. `auto` takes OpenVINO where it is installed, else a GPU, else the CPU. A target that is
-    not available falls back to the CPU; `running_on` reports what is used, and why. precision: "int8" or "float".
+    target: one of `TARGETS`. `auto` takes OpenVINO if it is installed, else a GPU, else the CPU. A target that is not
+    available falls back to the CPU; `running_on` reports what is used, and why. precision: "int8" or "float".
     threads: None leaves the choice to the library. npu_config: VitisAI's config file. beam: see `CodebookTokenizer`.
     """
 
@@ -68,7 +69,7 @@ class OnnxTokenizer(CodebookTokenizer):
 def open_network(
     path: Path, *, target: str, threads: int | None = None, npu_config: str | os.PathLike | None = None
 ) -> tuple[Render, str]:
-    """(RenderNet ready to run, what it runs on). Raises ValueError if the NPU is asked for without its config file."""
+    """(RenderNet, a description of what it runs on). Raises ValueError for an NPU without its config file."""
     has_openvino = importlib.util.find_spec("openvino") is not None
     if target == "openvino" or (target == "auto" and has_openvino):
         if has_openvino:
@@ -81,8 +82,8 @@ def open_network(
 
 
 def _open_openvino(path: Path, threads: int | None) -> tuple[Render, str]:
-    # Stop openvino from sending telemetry on import.
-    sys.modules.setdefault("openvino_telemetry", None)
+    # Stop openvino from sending telemetry on import: an entry of None makes the import of the module fail.
+    cast(dict[str, ModuleType | None], sys.modules).setdefault("openvino_telemetry", None)
     import openvino
 
     core = openvino.Core()
@@ -90,7 +91,7 @@ def _open_openvino(path: Path, threads: int | None) -> tuple[Render, str]:
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
-    idle: list[openvino.InferRequest] = []  # one serves one thread at a time, and keeps the memory of its last picture
+    idle: list[openvino.InferRequest] = []  # each serves one thread at a time
 
     def network(tokens: np.ndarray) -> np.ndarray:
         try:
@@ -114,13 +115,13 @@ def _open_onnxruntime(
         target = next((name for name in ("cuda", "directml") if PROVIDERS[name] in available), "cpu")
     note, provider = "", PROVIDERS[target]
     if provider not in available:
-        note = f" ({target} is not offered by the installed onnxruntime: no {provider})"
+        note = f" (the installed onnxruntime has no {provider} for {target})"
         provider = PROVIDERS["cpu"]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
-    settings = {"config_file": os.fspath(npu_config)} if provider == PROVIDERS["npu"] else {}
+    settings = {"config_file": os.fspath(npu_config)} if provider == PROVIDERS["npu"] and npu_config else {}
     providers = list(dict.fromkeys([provider, PROVIDERS["cpu"]]))
     session = onnxruntime.InferenceSession(
         path, options, providers=providers, provider_options=[settings, {}][: len(providers)]

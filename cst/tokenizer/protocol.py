@@ -1,4 +1,4 @@
-"""What every tokenizer looks like, whichever library it runs on and however it was learned."""
+"""The interface of a tokenizer, independent of the library that it runs on."""
 
 import math
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Level:
-    """One layer of tokens: its name and its vocabulary size."""
+    """One level of tokens: its name and its vocabulary size."""
 
     name: str
     size: int
 
 
 def bits_per_patch(levels: Sequence[Level]) -> float:
-    """What one patch costs at a fixed length a code: 9 + 11 + 13 = 33 bits for 512, 2048 and 8192 codes."""
+    """Bits per patch with fixed-length codes: 9 + 11 + 13 = 33 for 512, 2048 and 8192 codes."""
     return sum(math.log2(level.size) for level in levels)
 
 
@@ -25,7 +25,7 @@ class Tokenizer(Protocol):
     """Images to integer tokens and back.
 
     levels: from coarse to fine. patch: the side, in pixels, of the square that one token per level describes.
-    fingerprint: names the vocabulary; tokens can be decoded by any tokenizer of the same fingerprint.
+    fingerprint: identifies the vocabulary; any tokenizer with the same fingerprint can decode the tokens.
     """
 
     @property

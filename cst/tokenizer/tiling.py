@@ -1,4 +1,4 @@
-"""A large grid of patches as overlapping windows, so that it is painted a piece at a time, in bounded memory."""
+"""Cut a large grid of patches into overlapping tiles, so that it is rendered in bounded memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,54 +7,59 @@ Box = tuple[slice, slice]  # rows, columns
 
 
 @dataclass(frozen=True)
-class Window:
-    """A part of a grid. seen: what the network is given. kept: what of it comes out as if the network saw the whole."""
+class Tile:
+    """A part of a grid. input: what the network gets. output: the part of it that the border does not affect."""
 
-    seen: Box
-    kept: Box
+    input: Box
+    output: Box
 
     @property
-    def inner(self) -> Box:
-        """`kept`, counted from the corner of `seen`."""
-        sides = zip(self.kept, self.seen, strict=True)
-        return tuple(slice(kept.start - seen.start, kept.stop - seen.start) for kept, seen in sides)
+    def crop(self) -> Box:
+        """`output` relative to the corner of `input`."""
+        rows, columns = (
+            slice(inner.start - outer.start, inner.stop - outer.start)
+            for inner, outer in zip(self.output, self.input, strict=True)
+        )
+        return rows, columns
 
 
-def windows(h: int, w: int, *, most: int, margin: int) -> Iterator[Window]:
-    """Cover a grid of (h, w) patches: each is kept by one window, which sees up to `margin` more on every side of it.
+def tile_grid(h: int, w: int, *, max_patches: int, margin: int) -> Iterator[Tile]:
+    """Cover a grid of (h, w) patches: each patch is in one tile's output, with `margin` patches of input around it.
 
-    All windows are of one size, so that a network meets one shape: at most `most` patches, or a square of four margins
-    where that is more, since of smaller ones little is kept. The grid is cut so that the fewest patches are seen twice.
+    All tiles have the same size, so that the network runs on a single shape: at most `max_patches` patches, or a square
+    of four margins if that is more, because smaller tiles are mostly margin. Of all such tilings, this is the one with
+    the least overlap.
     """
 
-    def cost(way: tuple[int, int]) -> int:
-        return way[0] * extent(h, way[0], margin) * way[1] * extent(w, way[1], margin)
+    def cost(tiling: tuple[int, int]) -> int:
+        rows, columns = tiling
+        return rows * extent(h, rows, margin) * columns * extent(w, columns, margin)
 
-    rows, columns = min(ways(h, w, max(most, (4 * margin) ** 2), margin), key=cost)
-    for row in cut(h, rows, margin):
-        for column in cut(w, columns, margin):
-            yield Window((row[0], column[0]), (row[1], column[1]))
+    rows, columns = min(tilings(h, w, max(max_patches, (4 * margin) ** 2), margin), key=cost)
+    for row_input, row_output in cut(h, rows, margin):
+        for column_input, column_output in cut(w, columns, margin):
+            yield Tile((row_input, column_input), (row_output, column_output))
 
 
-def ways(h: int, w: int, most: int, margin: int) -> Iterator[tuple[int, int]]:
-    """Into how many (rows, columns) of windows of at most `most` patches a grid can be cut."""
+def tilings(h: int, w: int, max_patches: int, margin: int) -> Iterator[tuple[int, int]]:
+    """The numbers of (rows, columns) of tiles that keep each tile within `max_patches`."""
     for rows in range(1, max(1, h - 2 * margin) + 1):
-        room = most // extent(h, rows, margin)
-        if w <= room:
+        width = max_patches // extent(h, rows, margin)  # of the widest tile
+        if w <= width:
             yield rows, 1
-        elif room > 2 * margin:
-            yield rows, -(-(w - 2 * margin) // (room - 2 * margin))
+        elif width > 2 * margin:
+            yield rows, -(-(w - 2 * margin) // (width - 2 * margin))
 
 
 def extent(length: int, count: int, margin: int) -> int:
-    """How long each of `count` equal spans is that cover `length` and overlap by two margins."""
+    """The length of each of `count` equal spans that cover `length` and overlap by two margins."""
     return -(-(length + 2 * margin * (count - 1)) // count)
 
 
 def cut(length: int, count: int, margin: int) -> Iterator[Box]:
-    """0 to `length` as `count` equal spans that overlap by two margins or more: (the span, what is kept of it)."""
-    long = extent(length, count, margin)
-    starts = [(length - long) * i // max(1, count - 1) for i in range(count)]
+    """Cut 0 to `length` into `count` equal spans that overlap by at least two margins: yields (input, output)."""
+    size = extent(length, count, margin)
+    starts = [(length - size) * i // max(1, count - 1) for i in range(count)]
     edges = [0, *(start + margin for start in starts[1:]), length]
     for start, first, last in zip(starts, edges[:-1], edges[1:], strict=True):
-        yield slice(start, start + long), slice(first, last)
+        yield slice(start, start + size), slice(first, last)

@@ -1,4 +1,4 @@
-"""The tokens of one photo, and the `.npz` file they are kept in."""
+"""The tokens of one photo, and their `.npz` file."""
 
 import math
 import os
@@ -16,10 +16,10 @@ KEYS = ("codes", "size", "fingerprint")
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a photo became.
+    """The tokens of one photo.
 
     codes: (L, h, w) int32. size: (width, height) of the photo in pixels, which the grid covers. fingerprint: of the
-    tokenizer that wrote them, and the only one that can read them.
+    tokenizer that wrote them; no other can decode them.
     """
 
     codes: np.ndarray
@@ -27,12 +27,12 @@ class Tokens:
     fingerprint: str
 
     def packed_bytes(self, levels: Sequence[Level]) -> int:
-        """Bytes that all the codes take at a fixed length each, packed bit by bit."""
+        """The size in bytes of all codes, packed at a fixed length."""
         _, h, w = self.codes.shape
         return math.ceil(bits_per_patch(levels) * h * w / 8)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write an `.npz` file, whole or not at all."""
+        """Write an `.npz` file atomically."""
         with replacing(Path(path)) as part, part.open("wb") as file:
             np.savez_compressed(
                 file, codes=self.codes, size=np.array(self.size), fingerprint=np.array(self.fingerprint)
@@ -40,7 +40,7 @@ class Tokens:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Tokens":
-        """Read an `.npz` file; nothing in it is unpickled. Raises ValueError for anything but whole tokens."""
+        """Read an `.npz` file without unpickling. Raises ValueError for anything but complete tokens."""
         if not Path(path).is_file():
             raise ValueError(f"no such file: '{path}'; make one with python -m cst encode photo.jpg tokens.npz")
         try:
@@ -48,7 +48,7 @@ class Tokens:
                 if not isinstance(file, np.lib.npyio.NpzFile) or set(file.files) != set(KEYS):
                     raise ValueError(f"accepted: an .npz of exactly {', '.join(KEYS)}")
                 codes, size, fingerprint = (file[key] for key in KEYS)
-        except Exception as error:  # zipfile, zlib, numpy and its header's parser each raise their own kinds
+        except Exception as error:  # zipfile, zlib, numpy and its header parser each raise their own types
             raise ValueError(f"'{path}' is not a file of tokens, or is damaged ({error})") from None
         if codes.ndim != 3 or not np.issubdtype(codes.dtype, np.integer) or 0 in codes.shape:
             raise ValueError(f"'{path}': codes are {codes.dtype} {codes.shape}; accepted: integers (L, h, w)")

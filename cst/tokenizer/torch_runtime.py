@@ -1,4 +1,4 @@
-"""The tokenizer on torch: for training, export and GPUs. The app runs on `cst/tokenizer/onnx_runtime.py` instead."""
+"""The tokenizer on torch: for training, export and GPUs."""
 
 import os
 from pathlib import Path
@@ -13,11 +13,11 @@ from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 from cst.tokenizer.rendernet import RenderNet
 
-MAX_PATCHES = 256 * 256  # rendered in one piece: the largest photo of the page
+MAX_PATCHES = 256 * 256  # rendered in one piece: the largest photo that the app accepts
 
 
 class TorchEncoder:
-    """`Codebooks.encode` on a torch device, in float32: the same codes, but for ties within rounding."""
+    """`Codebooks.encode` on a torch device, in float32: the same codes except for ties within rounding."""
 
     def __init__(self, codebooks: Codebooks, device: torch.device | str = "cpu"):
         self.patch = codebooks.patch
@@ -36,7 +36,7 @@ class TorchEncoder:
 
     @torch.no_grad()
     def colors(self, images: torch.Tensor) -> torch.Tensor:
-        """The first level alone, nearly for nothing: (B, 3, H, W) float32 in [0, 1] -> (B, 1, h, w) int64."""
+        """Only the first level, which is cheap: (B, 3, H, W) float32 in [0, 1] -> (B, 1, h, w) int64."""
         means = F.avg_pool2d(images, self.patch).movedim(1, -1)  # (B, h, w, 3)
         return self._scores(means.flatten(0, 2), 0).argmax(1).reshape(len(images), 1, *means.shape[1:3])
 
@@ -77,7 +77,7 @@ class TorchTokenizer(CodebookTokenizer):
 
 
 def load_rendernet(folder: str | os.PathLike, config: TokenizerConfig, codebooks: Codebooks) -> RenderNet:
-    """The float32 network of an artifact, ready to paint. Raises ValueError if the tensors are not exactly its own."""
+    """The float32 network of an artifact, in eval mode. Raises ValueError unless the tensors match it exactly."""
     if config.rendernet is None:
         raise ValueError(f"'{folder}' has codebooks but no RenderNet; train one with python -m cst train")
     net = RenderNet(config.rendernet, codebooks.tables, patch=config.patch)
@@ -86,7 +86,7 @@ def load_rendernet(folder: str | os.PathLike, config: TokenizerConfig, codebooks
 
 
 def load_weights(net: torch.nn.Module, path: Path) -> None:
-    """Strict load of a safetensors file. Raises ValueError naming missing and unexpected tensors."""
+    """Load a safetensors file strictly. Raises ValueError that names missing and unexpected tensors."""
     tensors, wanted = load_file(path), net.state_dict()
     missing, unexpected = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     wrong = [name for name in set(tensors) & set(wanted) if tensors[name].shape != wanted[name].shape]

@@ -1,6 +1,7 @@
-"""Training state in one safetensors file, so that a run killed at any moment resumes exactly."""
+"""The state of a training run in one safetensors file, from which a killed run resumes exactly."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,9 +12,13 @@ from cst.artifact import replacing
 
 
 def save(
-    path: Path, *, modules: dict[str, torch.nn.Module], optimizers: dict[str, torch.optim.Optimizer], progress: dict
+    path: Path,
+    *,
+    modules: Mapping[str, torch.nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    progress: dict,
 ) -> None:
-    """Write every tensor of the modules and optimizers, and `progress` (JSON values), atomically."""
+    """Write all tensors of the modules and optimizers, and `progress` (JSON values), atomically."""
     tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
     for name, optimizer in optimizers.items():
         for index, values in optimizer.state_dict()["state"].items():
@@ -23,14 +28,16 @@ def save(
         save_file(contiguous, part, metadata={"progress": json.dumps(progress)})
 
 
-def load(path: Path, *, modules: dict[str, torch.nn.Module], optimizers: dict[str, torch.optim.Optimizer]) -> dict:
-    """Restore what `save` wrote, in place; returns `progress`. Raises ValueError for a file that does not fit."""
+def load(
+    path: Path, *, modules: Mapping[str, torch.nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict:
+    """Restore modules and optimizers in place -> `progress`. Raises ValueError for a file that does not fit."""
     try:
         with safe_open(path, framework="pt") as file:
             progress = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except Exception as error:
-        raise ValueError(f"'{path}' is not a readable checkpoint ({error}); delete it to begin again") from None
+        raise ValueError(f"'{path}' is not a readable checkpoint ({error}); delete it to start again") from None
     try:
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, name))
@@ -40,7 +47,7 @@ def load(path: Path, *, modules: dict[str, torch.nn.Module], optimizers: dict[st
                 index, field = key.split("/")
                 state.setdefault(int(index), {})[field] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-            for parameter, values in optimizer.state.items():  # fused kernels want the strides of the parameter
+            for parameter, values in optimizer.state.items():  # fused kernels require the parameter's strides
                 for field, value in values.items():
                     if value.shape == parameter.shape:
                         values[field] = torch.empty_like(parameter).copy_(value)

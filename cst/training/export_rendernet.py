@@ -1,4 +1,4 @@
-"""Export RenderNet to ONNX: float, and static int8 calibrated on photos, with a report of what that costs.
+"""Export RenderNet to ONNX, in float and in 8 bits calibrated on photos, and report the loss of quality.
 
 python -m cst export --tokenizer runs/tokenizer --images photos/
 """
@@ -32,40 +32,40 @@ FLOAT, INT8, GRAPH = "rendernet.onnx", "rendernet.int8.onnx", "rendernet.float.o
 
 
 def to_onnx(net: RenderNet) -> onnx.ModelProto:
-    """The network as one ONNX graph: tokens (B, 3, h, w) int32 -> picture (B, 3, H, W) float32, every size dynamic.
+    """The network as an ONNX graph: tokens (B, 3, h, w) int32 -> picture (B, 3, H, W) float32, all sizes dynamic.
 
     The exporter's optimizer folds BatchNorm into the convolutions.
     """
     example = torch.zeros(2, 3, 8, 12, dtype=torch.int32)
-    sizes = {"tokens": {0: "B", 2: "h", 3: "w"}}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(
-            net.to("cpu", memory_format=torch.contiguous_format).eval(),
+            net.to("cpu", memory_format=torch.contiguous_format).eval(),  # type: ignore[call-overload]
             (example,),
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
             input_names=["tokens"],
             output_names=["picture"],
-            dynamic_shapes=sizes,
+            dynamic_shapes={"tokens": {0: "B", 2: "h", 3: "w"}},
         )
+    assert program is not None
     model = program.model_proto
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
-    forget_origin(model)
+    strip_source_info(model)
     return model
 
 
-def forget_origin(model: onnx.ModelProto) -> None:
-    """Remove where each node came from in the exporting machine's source files."""
+def strip_source_info(model: onnx.ModelProto) -> None:
+    """Remove the references to source files of the exporting machine."""
     for holder in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
         del holder.metadata_props[:]
         holder.doc_string = ""
 
 
 def halve_tables(model: onnx.ModelProto) -> None:
-    """Keep the tables that are looked up (embeddings, centroids) in float16, cast after the lookup: half the bytes."""
+    """Store lookup tables (embeddings, centroids) in float16 and cast after the lookup, which halves their size."""
     tables = {item.name: item for item in model.graph.initializer}
     nodes = []
     for node in model.graph.node:
@@ -82,18 +82,17 @@ def halve_tables(model: onnx.ModelProto) -> None:
 
 
 def share_weights(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """The float graph without weights of its own: it reads them from the artifact's safetensors files.
+    """The float graph with its weights as external data in the artifact's safetensors files: one copy on disk.
 
-    Keeps one copy of the weights on disk. BatchNorm's scale stays in the graph, a factor on each 3x3 kernel that is
-    folded when the graph is loaded.
+    BatchNorm's scale stays in the graph, as a factor on each 3x3 kernel that is folded when the graph is loaded.
     """
     shared = onnx.ModelProto()
     shared.CopyFrom(model)
     halve_tables(shared)
     stored = {
-        name: (file, *place)
+        name: (file, *offsets)
         for file in ("rendernet.safetensors", "codebooks.safetensors")
-        for name, place in tensor_places(folder / file).items()
+        for name, offsets in tensor_offsets(folder / file).items()
     }
     aliases = {"centroids_1": "shape", "centroids_2": "texture"}
     norm = {name: read_tensor(folder, *stored[name]) for name in stored if ".norm." in name and "num" not in name}
@@ -102,7 +101,7 @@ def share_weights(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
         name = aliases.get(item.name, item.name)
         if name not in stored:
             continue
-        if item.data_type == TensorProto.FLOAT:  # a convolution: cast (and scale) back to what the graph had
+        if item.data_type == TensorProto.FLOAT:  # a convolution: cast (and scale) it back
             source, target = f"{name}_half", item.name
             steps = [helper.make_node("Cast", [source], [target], to=TensorProto.FLOAT)]
             if name.endswith("spread.weight"):
@@ -125,8 +124,8 @@ def share_weights(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     return shared
 
 
-def tensor_places(path: Path) -> dict[str, tuple[list[int], int, int]]:
-    """Name -> (shape, first byte, bytes) of every float16 tensor of a safetensors file."""
+def tensor_offsets(path: Path) -> dict[str, tuple[list[int], int, int]]:
+    """Name -> (shape, first byte, number of bytes) of each float16 tensor of a safetensors file."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
@@ -143,7 +142,7 @@ def read_tensor(folder: Path, file: str, shape: list[int], start: int, length: i
 
 
 class Calibration:
-    """Feeds tokens of photos to onnxruntime's calibrator."""
+    """Tokens of photos, for onnxruntime's calibrator."""
 
     def __init__(self, tokens: list[np.ndarray]):
         self._rest = iter(tokens)
@@ -154,13 +153,12 @@ class Calibration:
 
 
 def quantize(path: Path, out: Path, tokens: list[np.ndarray]) -> None:
-    """Static QDQ: uint8 activations, int8 weights per output channel; never the picture itself."""
+    """Static QDQ with uint8 activations and int8 weights per output channel; the picture itself stays in float."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     model = onnx.load(path)
-    # Everything from the lookups to the residual stream's first value, and from the head on, keeps full precision.
-    before_blocks = {"Gather", "Cast"}
-    keep = [node.name for node in model.graph.node if node.op_type in before_blocks]
+    # Full precision up to the first hidden state, and from the head on.
+    lookups = [node.name for node in model.graph.node if node.op_type in ("Gather", "Cast")]
     quantize_static(
         str(path),
         str(out),
@@ -171,7 +169,7 @@ def quantize(path: Path, out: Path, tokens: list[np.ndarray]) -> None:
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=["Conv", "Add", "Relu"],
-        nodes_to_exclude=[*keep, *picture_adds(model)],
+        nodes_to_exclude=[*lookups, *picture_adds(model)],
     )
     quantized = onnx.load(out)
     halve_tables(quantized)
@@ -179,57 +177,57 @@ def quantize(path: Path, out: Path, tokens: list[np.ndarray]) -> None:
 
 
 def picture_adds(model: onnx.ModelProto) -> list[str]:
-    """The additions outside the network proper: sums of looked-up rows, and centroid picture plus correction."""
+    """The additions before the first and after the last convolution: sums of looked-up rows, and of the picture."""
     first = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Conv")
     last = max(i for i, node in enumerate(model.graph.node) if node.op_type == "Conv")
     return [node.name for i, node in enumerate(model.graph.node) if node.op_type == "Add" and not first < i < last]
 
 
-def session(path: Path, threads: int = 2) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int = 2) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def paint(net: onnxruntime.InferenceSession, tokens: np.ndarray) -> np.ndarray:
-    return np.clip(net.run(None, {"tokens": tokens})[0], 0, 1)
+def render(session: onnxruntime.InferenceSession, tokens: np.ndarray) -> np.ndarray:
+    return np.clip(session.run(None, {"tokens": tokens})[0], 0, 1)
 
 
 def encode_photos(tokenizer: TorchTokenizer, photos: Photos, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(original (3, H, W), tokens (1, 3, h, w)) of the first readable photos."""
+    """Yield (original (3, H, W), tokens (1, 3, h, w)) of the first `limit` readable photos."""
     for _, photo in zip(range(limit), photos, strict=False):
         original = to_float(Image.fromarray(photo))
         yield original, tokenizer.encode(pad_to_multiple(original, tokenizer.patch)[None])
 
 
 def parity(tokenizer: TorchTokenizer, folder: Path, pairs: list[tuple[np.ndarray, np.ndarray]]) -> str:
-    """What the exports change: differences, PSNR, sizes and speeds, all measured in this run."""
-    sessions = {name: session(folder / name) for name in (FLOAT, INT8, GRAPH)}
+    """Compare the exports with torch: differences, PSNR, sizes and times, on (original, tokens) pairs."""
+    sessions = {name: open_session(folder / name) for name in (FLOAT, INT8, GRAPH)}
     values: dict[str, list[float]] = {key: [] for key in ("centroid", "torch", FLOAT, INT8, GRAPH, "between")}
     times: dict[str, list[float]] = {name: [] for name in sessions}
     largest = {FLOAT: 0.0, GRAPH: 0.0}
     for original, tokens in pairs:
-        crop = lambda picture, size=original.shape: picture[0, :, : size[1], : size[2]]  # noqa: E731
-        pictures = {"torch": tokenizer.decode(tokens), "centroid": tokenizer.codebooks.draw(tokens)}
-        for name, net in sessions.items():
+        _, height, width = original.shape
+        pictures = {"torch": tokenizer.decode(tokens), "centroid": tokenizer.codebooks.centroid_picture(tokens)}
+        for name, session in sessions.items():
             start = time.perf_counter()
-            pictures[name] = paint(net, tokens)
+            pictures[name] = render(session, tokens)
             times[name].append(time.perf_counter() - start)
         for name, picture in pictures.items():
-            values[name].append(psnr(crop(picture), original))
+            values[name].append(psnr(picture[0, :, :height, :width], original))
         values["between"].append(psnr(pictures[INT8], pictures[FLOAT]))
         for name in largest:
             largest[name] = max(largest[name], float(np.abs(pictures[name] - pictures["torch"]).max()))
     mean = {key: float(np.mean(value)) for key, value in values.items()}
-    lines = [f"{'':<22} {'PSNR dB':>8} {'size MB':>8} {'ms a photo':>10}"]
+    lines = [f"{'':<22} {'PSNR dB':>8} {'size MB':>8} {'ms/photo':>10}"]
     for key, label in (("centroid", "centroid picture"), ("torch", "torch float32")):
         lines.append(f"{label:<22} {mean[key]:>8.3f}")
     for name in sessions:
         size, spent = (folder / name).stat().st_size / 1e6, 1000 * float(np.median(times[name]))
         lines.append(f"{name:<22} {mean[name]:>8.3f} {size:>8.1f} {spent:>10.0f}")
-    lines.append(f"float ONNX against torch: largest difference {largest[FLOAT]:.2g} ({GRAPH}: {largest[GRAPH]:.2g})")
+    lines.append(f"float ONNX and torch: largest difference {largest[FLOAT]:.2g} ({GRAPH}: {largest[GRAPH]:.2g})")
     lines.append(
-        f"int8 against float: {mean['between']:.2f} dB apart; {mean[FLOAT] - mean[INT8]:+.3f} dB lost on the originals"
+        f"int8 and float: PSNR of {mean['between']:.2f} dB to each other; int8 loses {mean[FLOAT] - mean[INT8]:.3f} dB"
     )
     lines.append(f"({len(pairs)} held-out photos, shortest side 256 pixels)")
     return "\n".join(lines)
@@ -239,21 +237,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m cst export", description=__doc__.splitlines()[0])
     parser.add_argument("--tokenizer", type=Path, required=True, help="artifact made by python -m cst train")
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
-    parser.add_argument("--calibrate", type=int, default=100, help="training photos to calibrate on")
-    parser.add_argument("--validate", type=int, default=48, help="held-out photos to report on")
+    parser.add_argument("--calibrate", type=int, default=100, help="number of training photos for calibration")
+    parser.add_argument("--validate", type=int, default=48, help="number of held-out photos for the report")
     flags = parser.parse_args(arguments)
     folder: Path = flags.tokenizer
     tokenizer = TorchTokenizer(folder)
     training, held_out = split(find_photos(flags.images))
     stride = max(1, len(training) // flags.calibrate)
-    spread = Photos(training[::stride], shortest=256)
+    calibration = Photos(training[::stride], shortest=256)
 
     model = to_onnx(tokenizer.net)
     with replacing(folder / FLOAT) as part:
         onnx.save(model, part)
     with replacing(folder / GRAPH) as part:
         onnx.save(share_weights(model, folder), part)
-    tokens = [tokens for _, tokens in encode_photos(tokenizer, spread, flags.calibrate)]
+    tokens = [tokens for _, tokens in encode_photos(tokenizer, calibration, flags.calibrate)]
     with replacing(folder / INT8) as part:
         quantize(folder / FLOAT, part, tokens)
     TokenizerConfig.load(folder).with_files(folder, GRAPH, INT8).save(folder)

@@ -21,51 +21,52 @@ from cst.metrics import psnr, usage
 from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import LEVEL_NAMES, Codebooks, to_patches
 from cst.tokenizer.config import TokenizerConfig
-from cst.tokenizer.nearest import Nearest
+from cst.tokenizer.nearest import NearestNeighbors
 from cst.training.config import FIT_SMOKE, FitConfig
 
 
 def stream_patches(photos: Photos, config: FitConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Endless (config.chunk, 192) float32 arrays in [0, 1]: patches of photos, at random offsets and scales."""
-    held, size = [], 0
+    """Yield patches of photos at random offsets and scales, (config.chunk, 192) float32 in [0, 1], without end."""
+    pending: list[np.ndarray] = []
+    size = 0
     while True:
-        found = False
+        any_readable = False
         for index in rng.permutation(len(photos)):
             photo = photos[index]
             if photo is None:
                 continue
-            found = True
+            any_readable = True
             scale = rng.choice(config.scales)
-            sides = [max(config.patch, round(side * scale)) for side in photo.shape[1::-1]]
-            image = to_float(Image.fromarray(photo).resize(sides, Image.Resampling.LANCZOS))
+            width, height = (max(config.patch, round(side * scale)) for side in photo.shape[1::-1])
+            image = to_float(Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS))
             top, left = (rng.integers(min(config.patch, side - config.patch + 1)) for side in image.shape[1:])
             image = image[:, top:, left:]
             height, width = (side // config.patch * config.patch for side in image.shape[1:])
             patches = to_patches(image[None, :, :height, :width], config.patch).reshape(-1, 3 * config.patch**2)
-            held.append(patches[rng.permutation(len(patches))[: config.patches_per_photo]])
-            size += len(held[-1])
+            pending.append(patches[rng.permutation(len(patches))[: config.patches_per_photo]])
+            size += len(pending[-1])
             if size >= config.chunk:
-                together = np.concatenate(held)
-                yield together[rng.permutation(len(together))[: config.chunk]]
-                held, size = [], 0
-        if not found:
-            reasons = "; ".join(f"{name}: {why}" for name, why in list(photos.unreadable.items())[:3])
+                pool = np.concatenate(pending)
+                yield pool[rng.permutation(len(pool))[: config.chunk]]
+                pending, size = [], 0
+        if not any_readable:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in list(photos.unreadable.items())[:3])
             raise ValueError(f"none of the {len(photos)} photos can be read ({reasons})")
 
 
 def residual(patches: np.ndarray, fitted: dict[str, np.ndarray], patch: int) -> np.ndarray:
-    """(N, 192) patches -> what the level after the `fitted` ones sees: (N, 3) means, or (N, 192) residuals."""
+    """(N, 192) patches -> the input of the level after the `fitted` ones: (N, 3) means or (N, 192) residuals."""
     if "color" not in fitted:
         return patches.reshape(len(patches), 3, -1).mean(2)
-    colors = Nearest(fitted["color"])(patches.reshape(len(patches), 3, -1).mean(2))
+    colors = NearestNeighbors(fitted["color"])(patches.reshape(len(patches), 3, -1).mean(2))
     rest = patches - np.repeat(fitted["color"][colors], patch**2, axis=1)
     if "shape" in fitted:
-        rest -= fitted["shape"][Nearest(fitted["shape"])(rest)]
+        rest -= fitted["shape"][NearestNeighbors(fitted["shape"])(rest)]
     return rest
 
 
 def fit_level(name: str, photos: Photos, fitted: dict[str, np.ndarray], config: FitConfig, *, out: Path) -> np.ndarray:
-    """K-means of one level -> (K, D) float32 centroids. Saves them to `out` after every pass and resumes from there."""
+    """Run K-means on one level -> (K, D) float32 centroids. Saves them to `out` after each pass and resumes there."""
     from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
 
     codes = getattr(config, name)
@@ -83,7 +84,7 @@ def fit_level(name: str, photos: Photos, fitted: dict[str, np.ndarray], config: 
     for number in range(done, config.passes):
         rng = np.random.default_rng([*level_seed, number])
         chunks = stream_patches(photos, config, rng)
-        # A fresh estimator a pass forgets the assignments of worse centroids, and needs no private state to resume.
+        # A new estimator per pass forgets the counts of worse centroids and has no private state to save.
         kmeans = MiniBatchKMeans(codes, init=centroids, n_init=1, reassignment_ratio=0, random_state=config.seed)
         counts = np.zeros(codes, np.int64)
         with tqdm(
@@ -97,31 +98,31 @@ def fit_level(name: str, photos: Photos, fitted: dict[str, np.ndarray], config: 
         centroids = kmeans.cluster_centers_.astype(np.float32)
         dead = np.flatnonzero(counts == 0)
         if len(dead) and number + 1 < config.passes:
-            # Halfway between a badly drawn patch and its centroid: the patch itself would often be its only member.
+            # Halfway between a badly fitted patch and its centroid: at the patch itself it would often be the only one.
             nearest = centroids[kmeans.labels_]
             error = np.square(x - nearest).sum(1).astype(np.float64) + 1e-12
-            drawn = rng.choice(len(x), len(dead), p=error / error.sum(), replace=len(dead) > len(x))
-            centroids[dead] = (x[drawn] + nearest[drawn]) / 2
+            chosen = rng.choice(len(x), len(dead), p=error / error.sum(), replace=len(dead) > len(x))
+            centroids[dead] = (x[chosen] + nearest[chosen]) / 2
         used, perplexity = usage(counts)
         tqdm.write(f"{name} pass {number + 1}: {used:.1%} used, {len(dead)} re-seeded, perplexity {perplexity:.0f}")
         with replacing(state) as part:
             save_file({"centroids": centroids, "passes": np.array(number + 1)}, part)
-    # float16 is how they are kept; rounding here makes what was measured and what is saved the same numbers.
+    # They are saved as float16: round them now, so that all measurements use the saved values.
     return centroids.astype(np.float16).astype(np.float32)
 
 
 def report(codebooks: Codebooks, photos: Photos, *, limit: int, beam: int = 1) -> str:
-    """A table by level: codes used, perplexity, and PSNR of the centroid picture up to that level."""
+    """A table per level: codes used, perplexity, and PSNR of the centroid picture up to that level."""
     counts = [np.zeros(level.size, np.int64) for level in codebooks.levels]
-    errors = [[] for _ in codebooks.levels]
+    errors: list[list[float]] = [[] for _ in codebooks.levels]
     for _, photo in zip(range(limit), photos, strict=False):
         image = to_float(Image.fromarray(photo))
         padded = pad_to_multiple(image, codebooks.patch)
         tokens = codebooks.encode(padded[None], beam=beam)
         for index in range(len(counts)):
             counts[index] += np.bincount(tokens[0, index].ravel(), minlength=len(counts[index]))
-            drawn = codebooks.draw(tokens, levels=index + 1)[0, :, : image.shape[1], : image.shape[2]]
-            errors[index].append(psnr(drawn, image))
+            picture = codebooks.centroid_picture(tokens, levels=index + 1)[0, :, : image.shape[1], : image.shape[2]]
+            errors[index].append(psnr(picture, image))
     lines = [f"{'level':<8} {'codes':>6} {'used':>7} {'perplexity':>10} {'PSNR dB':>8}"]
     for level, count, values in zip(codebooks.levels, counts, errors, strict=True):
         used, perplexity = usage(count)
@@ -133,26 +134,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m cst fit", description=__doc__.splitlines()[0])
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the codebooks; an interrupted fit resumes")
-    parser.add_argument("--validate", type=int, default=128, help="how many held-out photos to measure on")
-    parser.add_argument("--smoke", action="store_true", help="a fit of seconds, to see that everything works")
+    parser.add_argument("--validate", type=int, default=128, help="number of held-out photos to measure")
+    parser.add_argument("--smoke", action="store_true", help="a test run of seconds")
     add_dataclass_flags(parser, FitConfig)
     flags = parser.parse_args(arguments)
     config = dataclass_from_flags(FitConfig, flags, start=FIT_SMOKE if flags.smoke else None)
     if max(config.color, config.shape, config.texture) > config.chunk:
         raise ValueError(
-            f"a chunk of {config.chunk} patches; accepted: at least as many as the largest codebook has codes"
+            f"a chunk of {config.chunk} patches; accepted: at least the number of codes of the largest codebook"
         )
 
     training, held_out = split(find_photos(flags.images))
     print(f"{len(training)} photos to fit, {len(held_out)} held out")
     flags.out.mkdir(parents=True, exist_ok=True)
-    remember(config, flags.out)
+    check_settings(config, flags.out)
     photos = Photos(training)
     fitted: dict[str, np.ndarray] = {}
     for name in LEVEL_NAMES:
         fitted[name] = fit_level(name, photos, fitted, config, out=flags.out)
     codebooks = Codebooks(**fitted, patch=config.patch)
-    if not is_saved(codebooks, flags.out):  # what was trained for these codebooks since then stays
+    if not is_saved(codebooks, flags.out):  # else keep what was trained for them since
         save_codebooks(codebooks, flags.out, beam=config.beam)
     for unreadable, reason in photos.unreadable.items():
         print(f"skipped: {unreadable}: {reason}")
@@ -160,14 +161,14 @@ def main(arguments: list[str] | None = None) -> None:
     print(report(codebooks, Photos(held_out, shortest=256), limit=flags.validate, beam=config.beam))
 
 
-def remember(config: FitConfig, out: Path) -> None:
-    """Refuse to resume a fit that was begun with other settings."""
+def check_settings(config: FitConfig, out: Path) -> None:
+    """Save the settings of a fit. Raises ValueError if it was started with other settings."""
     path = out / "fit.json"
     now = json.loads(json.dumps(dataclasses.asdict(config)))
-    begun = json.loads(path.read_text()) if path.exists() else now
-    if begun != now:
-        changed = ", ".join(f"{key} {begun.get(key)} -> {now[key]}" for key in now if begun.get(key) != now[key])
-        raise ValueError(f"'{out}' was begun with other settings ({changed}); give another --out")
+    saved = json.loads(path.read_text()) if path.exists() else now
+    if saved != now:
+        changed = ", ".join(f"{key} {saved.get(key)} -> {now[key]}" for key in now if saved.get(key) != now[key])
+        raise ValueError(f"'{out}' was started with other settings ({changed}); give another --out")
     write_json(path, now)
 
 
@@ -176,7 +177,7 @@ def is_saved(codebooks: Codebooks, out: Path) -> bool:
 
 
 def save_codebooks(codebooks: Codebooks, out: Path, *, beam: int = 1) -> TokenizerConfig:
-    """Write `codebooks.safetensors` and `config.json`: an artifact that encodes, and draws centroid pictures."""
+    """Write `codebooks.safetensors` and `config.json`: an artifact that encodes, without a RenderNet."""
     with replacing(out / "codebooks.safetensors") as part:
         save_file({n: t.astype(np.float16) for n, t in zip(LEVEL_NAMES, codebooks.tables, strict=True)}, part)
     config = TokenizerConfig(

@@ -1,13 +1,23 @@
-"""What both trainers share: the learning rate, averaged weights, precision."""
+"""Shared by the trainers: learning rate schedule, averaged weights, precision."""
 
 import math
+from typing import Protocol
 
 import torch
 
-from cst.training.config import TrainConfig
+
+class Schedule(Protocol):
+    """The settings of `lr_multiplier`. final_rate: at the last step, as a share of the learning rate."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def warmup(self) -> int: ...
+    @property
+    def final_rate(self) -> float: ...
 
 
-def rate(step: int, config: TrainConfig) -> float:
+def lr_multiplier(step: int, config: Schedule) -> float:
     """Factor of the learning rate: linear warm-up, then a cosine down to `final_rate`."""
     if step < config.warmup:
         return (step + 1) / config.warmup
@@ -17,7 +27,7 @@ def rate(step: int, config: TrainConfig) -> float:
 
 @torch.no_grad()
 def update_ema(ema: torch.nn.Module, net: torch.nn.Module, step: int, decay: float) -> None:
-    """Move the averaged weights, and BatchNorm's running statistics with them, toward the current ones."""
+    """Move the averaged weights and BatchNorm statistics toward the current ones."""
     decay = min(decay, (1 + step) / (10 + step))
     averaged, current = list(ema.state_dict().values()), list(net.state_dict().values())
     floats = [i for i, tensor in enumerate(averaged) if tensor.is_floating_point()]
@@ -25,7 +35,7 @@ def update_ema(ema: torch.nn.Module, net: torch.nn.Module, step: int, decay: flo
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to train in bfloat16: "bf16", "no", or "auto" for where the device computes in it."""
+    """Whether to train in bfloat16: "bf16", "no", or "auto" (if the device supports it)."""
     if precision not in ("auto", "bf16", "no"):
         raise ValueError(f"no precision '{precision}'; accepted: auto, bf16, no")
     if precision != "auto":

@@ -1,5 +1,6 @@
 """Training crops: random squares of photos at several scales, flipped half of the time."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +10,10 @@ from cst.photos import Photos
 
 
 class Crops:
-    """Batches of crops that depend only on the seed and the step, so that a resumed run sees the very same data."""
+    """Batches of crops that depend only on the seed and the step, so that a resumed run uses the same data.
+
+    share: the part of each batch for one of several processes.
+    """
 
     def __init__(
         self,
@@ -19,34 +23,34 @@ class Crops:
         batch: int,
         scales: tuple[float, ...] = (1.0,),
         seed: int,
-        share: slice = slice(None),  # of each batch: that of one process among several
+        share: slice = slice(None),
         workers: int = 2,
     ):
-        self.photos, self.size, self.batch, self.scales, self.seed = photos, size, batch, scales, seed
-        self.share = share
-        self._pool = ThreadPoolExecutor(workers)  # Pillow decodes and resizes outside the interpreter lock
+        self.photos, self.size, self.batch = photos, size, batch
+        self.scales, self.seed, self.share = scales, seed, share
+        self._pool = ThreadPoolExecutor(workers)  # Pillow releases the interpreter lock
 
     def __getitem__(self, step: int) -> np.ndarray:
-        """Step -> (batch, 3, size, size) uint8."""
+        """The crops of a step: (batch, 3, size, size) uint8."""
         return self.draw(step)[0]
 
     def draw(self, step: int) -> tuple[np.ndarray, list[int]]:
-        """Step -> (batch, 3, size, size) uint8, and which photo each was cut from."""
+        """The crops of a step, (batch, 3, size, size) uint8, and the index of each crop's photo."""
         seeds = np.random.SeedSequence([self.seed, step]).spawn(self.batch)[self.share]
         crops, photos = zip(*self._pool.map(self._crop, seeds), strict=True)
         return np.stack(crops), list(photos)
 
-    def ahead(self, start: int, stop: int):
-        """Batches of steps start..stop-1, the next one always being made while this one is used."""
+    def ahead(self, start: int, stop: int) -> Iterator:
+        """The batches of steps start to stop - 1; the next one is prepared while the current one is used."""
         with ThreadPoolExecutor(1) as maker:
-            coming = maker.submit(self.__getitem__, start)
+            pending = maker.submit(self.__getitem__, start)
             for step in range(start, stop):
-                batch = coming.result()
-                coming = maker.submit(self.__getitem__, step + 1)
+                batch = pending.result()
+                pending = maker.submit(self.__getitem__, step + 1)
                 yield batch
 
     def _side(self, rng: np.random.Generator, photo: np.ndarray) -> int:
-        """How large a square to cut out, in pixels of the photo."""
+        """Side of the square to cut out, in pixels of the photo."""
         return min(round(self.size / rng.choice(self.scales)), *photo.shape[:2])
 
     def _crop(self, seed: np.random.SeedSequence) -> tuple[np.ndarray, int]:

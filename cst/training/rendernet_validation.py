@@ -1,4 +1,4 @@
-"""Whole held-out photos, and how well a network paints them back from their tokens."""
+"""Measure a network on whole held-out photos."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cst.tokenizer.torch_runtime import TorchEncoder
 
 
 class Validation:
-    """Photos, their tokens and centroid pictures, made once; `measure` then judges a network."""
+    """Photos, their tokens and centroid pictures, computed once for all calls of `measure`."""
 
     def __init__(self, entries: list[Entry], codebooks: Codebooks, *, limit: int, beam: int, device: torch.device):
         photos = Photos(entries, shortest=256)
@@ -26,8 +26,8 @@ class Validation:
         encoder, self.device = TorchEncoder(codebooks, device), device
         padded = [torch.from_numpy(pad_to_multiple(image, codebooks.patch))[None] for image in self.originals]
         self.tokens = [encoder(image.to(device), beam=beam) for image in padded]
-        drawn = [codebooks.draw(tokens.cpu().numpy()) for tokens in self.tokens]
-        self.centroids = [self._crop(picture, i) for i, picture in enumerate(drawn)]
+        pictures = [codebooks.centroid_picture(tokens.cpu().numpy()) for tokens in self.tokens]
+        self.centroids = [self._crop(picture, i) for i, picture in enumerate(pictures)]
         self.centroid_psnr = float(np.mean(list(map(psnr, self.centroids, self.originals))))
 
     def _crop(self, picture: np.ndarray, index: int) -> np.ndarray:
@@ -36,7 +36,7 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, net: RenderNet, accelerator: Accelerator, sheet: Path) -> float:
-        """Mean PSNR in dB; saves a sheet of original | centroid | rendered pictures."""
+        """The mean PSNR in dB; saves a sheet of original, centroid and rendered pictures."""
         rows, values = [], []
         net.eval()
         for index, tokens in enumerate(self.tokens):

@@ -1,4 +1,4 @@
-"""Train RenderNet to paint photos back from their tokens.
+"""Train RenderNet to reconstruct photos from their tokens.
 
 python -m cst train --codebooks runs/codebooks --images photos/ --out runs/tokenizer
 """
@@ -26,14 +26,14 @@ from cst.tokenizer.rendernet import RenderNet
 from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
 from cst.training.config import TRAIN_SMOKE, LossConfig, TrainConfig
-from cst.training.losses import Discriminator, discriminator_loss, painting_loss
-from cst.training.optimization import rate, update_ema, use_bf16
+from cst.training.losses import Discriminator, discriminator_loss, reconstruction_loss
+from cst.training.optimization import lr_multiplier, update_ema, use_bf16
 from cst.training.random_crops import Crops
 from cst.training.rendernet_validation import Validation
 
 
 def save_artifact(net: RenderNet, config: TokenizerConfig, codebooks: Path, out: Path) -> None:
-    """Write the averaged network in float16 beside its codebooks: a complete artifact."""
+    """Write the averaged network in float16, with its codebooks: a complete artifact."""
     if codebooks.resolve() != out.resolve():
         shutil.copyfile(codebooks / "codebooks.safetensors", out / "codebooks.safetensors")
     with replacing(out / "rendernet.safetensors") as part:
@@ -44,7 +44,7 @@ def save_artifact(net: RenderNet, config: TokenizerConfig, codebooks: Path, out:
 
 
 def plot(history: list[dict], centroid_psnr: float, path: Path) -> None:
-    """Draw the curve of validation PSNR."""
+    """Plot the validation PSNR over the steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -57,7 +57,7 @@ def plot(history: list[dict], centroid_psnr: float, path: Path) -> None:
 
 
 class Trainer:
-    """Everything a run consists of: networks, optimizers, data, validation and the checkpoint it resumes from."""
+    """The networks, optimizers, data, validation and checkpoint of a run."""
 
     def __init__(self, config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path):
         self.config, self.losses, self.codebooks, self.out = config, losses, codebooks, out
@@ -72,13 +72,13 @@ class Trainer:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         bf16 = use_bf16(config.precision, device)
         self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=device.type == "cpu")
-        self.device, self.leads = self.accelerator.device, self.accelerator.is_main_process
+        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         self.encoder = TorchEncoder(tables, self.device)
-        # Every process draws its own crops.
+        # Each process draws its own crops.
         seed = config.seed + 7919 * self.accelerator.process_index
         self.crops = Crops(Photos(training), size=config.size, batch=config.batch, scales=config.scales, seed=seed)
         self._build(tables)
-        if self.leads:
+        if self.is_main:
             self.validation = Validation(
                 held_out, tables, limit=config.validate_on, beam=self.tokenizer.beam, device=self.device
             )
@@ -90,10 +90,10 @@ class Trainer:
             )
 
     def _build(self, tables: Codebooks) -> None:
-        """Networks and optimizers, restored from the checkpoint if there is one."""
+        """Create the networks and optimizers, and restore them from the checkpoint if there is one."""
         torch.manual_seed(self.config.seed)
         net = RenderNet(PRESETS[self.config.preset], tables.tables, patch=tables.patch)
-        self.net = net.to(self.device, memory_format=torch.channels_last)
+        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(net).requires_grad_(False)
         self.modules: dict[str, torch.nn.Module] = {"net": self.net, "ema": self.ema}
         self.optimizers = {"net_optimizer": self._optimizer(net, self.config.learning_rate)}
@@ -103,13 +103,14 @@ class Trainer:
             self.optimizers["discriminator_optimizer"] = self._optimizer(
                 self.discriminator, self.config.learning_rate / 2
             )
-        self.state, self.history, self.first = self.out / "state.safetensors", [], 0
+        self.history: list[dict] = []
+        self.state, self.first = self.out / "state.safetensors", 0
         if self.state.exists():
             progress = checkpoint.load(self.state, modules=self.modules, optimizers=self.optimizers)
             self.history, self.first = progress["history"], progress["step"]
-        self.painter, self.optimizer = self.accelerator.prepare(net, self.optimizers["net_optimizer"])
+        self.model, self.optimizer = self.accelerator.prepare(net, self.optimizers["net_optimizer"])
         if self.discriminator is not None:
-            self.discriminator, self.critic_optimizer = self.accelerator.prepare(
+            self.discriminator, self.discriminator_optimizer = self.accelerator.prepare(
                 self.discriminator, self.optimizers["discriminator_optimizer"]
             )
 
@@ -118,39 +119,39 @@ class Trainer:
         return torch.optim.AdamW(net.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=decay, fused=True)
 
     def step(self, step: int, batch: np.ndarray) -> tuple[float, float]:
-        """One update from (batch, 3, size, size) uint8 crops -> (loss, overflow)."""
+        """One update from (batch, 3, size, size) uint8 crops -> (loss, range penalty)."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate(step, self.config)
+            group["lr"] = self.config.learning_rate * lr_multiplier(step, self.config)
         original = torch.from_numpy(batch).to(self.device).float() / 255
         greedy = np.random.default_rng([self.config.seed, step]).random() >= self.config.beam_share
         tokens = self.encoder(original, beam=1 if greedy else self.tokenizer.beam)
         self._set_mode(step)
         with self.accelerator.autocast():
-            picture, overflow = self.painter(tokens, with_overflow=True)
+            picture, range_penalty = self.model(tokens, with_range_penalty=True)
         picture = picture.float()
-        loss = painting_loss(picture, original, overflow, self.losses, self.discriminator)
+        loss = reconstruction_loss(picture, original, range_penalty, self.losses, self.discriminator)
         value = loss.item()
         if not math.isfinite(value):
-            kept = (
-                f"the last good checkpoint is '{self.state}'" if self.state.exists() else "there is no checkpoint yet"
+            saved = f"the last checkpoint is '{self.state}'" if self.state.exists() else "there is no checkpoint yet"
+            raise ValueError(
+                f"the loss became {value} at step {step + 1}; {saved}: resume with a lower --learning-rate"
             )
-            raise ValueError(f"the loss became {value} at step {step + 1}; {kept}: go on with a lower --learning-rate")
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.discriminator is not None:
-            self.critic_optimizer.zero_grad()
+            self.discriminator_optimizer.zero_grad()
             self.accelerator.backward(discriminator_loss(self.discriminator, picture, original))
-            self.critic_optimizer.step()
+            self.discriminator_optimizer.step()
         update_ema(self.ema, self.net, step, self.config.ema)
-        return value, overflow.item()
+        return value, range_penalty.item()
 
     def _set_mode(self, step: int) -> None:
-        """Training mode; from `freeze_norm` on, BatchNorm runs with the averaged statistics that the decoder will have.
+        """Set training mode; from `freeze_norm` on, BatchNorm uses the averaged statistics, as in inference.
 
-        A batch's own statistics damp an outlying region, such as a flat background, that averaged ones let through: the
-        residual stream then grows many times over, unseen in training, and 8 bits no longer resolve it.
+        The statistics of a batch damp an outlying region, such as a flat background; the averaged ones do not. There
+        the hidden states would grow, in inference only, beyond what 8 bits resolve.
         """
         self.net.train()
         freeze = math.floor(self.config.freeze_norm * self.config.steps)
@@ -161,11 +162,11 @@ class Trainer:
                 block.norm.eval()
 
     def validate(self, step: int, loss: float) -> None:
-        """Measure the averaged network, keep it as an artifact, and save a sheet of pictures."""
-        reached = self.validation.measure(self.ema, self.accelerator, self.out / f"sheet-{step:06d}.png")
-        self.history.append({"step": step, "psnr": reached, "loss": loss})
+        """Measure the averaged network and save it as an artifact, with a sheet of pictures."""
+        value = self.validation.measure(self.ema, self.accelerator, self.out / f"sheet-{step:06d}.png")
+        self.history.append({"step": step, "psnr": value, "loss": loss})
         start = self.validation.centroid_psnr
-        tqdm.write(f"step {step}: {reached:.3f} dB, centroid {start:.3f}, gain {reached - start:+.3f}, loss {loss:.4f}")
+        tqdm.write(f"step {step}: {value:.3f} dB, centroid {start:.3f}, gain {value - start:+.3f}, loss {loss:.4f}")
         save_artifact(self.ema, self.tokenizer, self.codebooks, self.out)
 
     def save(self, step: int) -> None:
@@ -174,30 +175,30 @@ class Trainer:
 
 
 def train(config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path) -> list[dict]:
-    """Train to `out`, resuming what is there; returns the history of validations."""
+    """Train, resuming the run in `out` if there is one -> the history of validations."""
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, losses, codebooks=codebooks, images=images, out=out)
-    if trainer.leads:
+    if trainer.is_main:
         write_json(out / "training.json", {"train": dataclasses.asdict(config), "losses": dataclasses.asdict(losses)})
-    saved, running = time.monotonic(), None
-    bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.leads, unit="step", mininterval=5)
+    saved, running = time.monotonic(), math.nan
+    bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):
-        value, overflow = trainer.step(step, batch)
-        running = value if running is None else 0.99 * running + 0.01 * value
+        value, range_penalty = trainer.step(step, batch)
+        running = value if math.isnan(running) else 0.99 * running + 0.01 * value
         bar.update()
-        bar.set_postfix(loss=f"{running:.4f}", overflow=f"{overflow:.4f}", refresh=False)
+        bar.set_postfix(loss=f"{running:.4f}", range_penalty=f"{range_penalty:.4f}", refresh=False)
         last = step + 1 == config.steps
         if last or (step + 1) % config.validate_every == 0:
-            if trainer.leads:
+            if trainer.is_main:
                 trainer.validate(step + 1, running)
             trainer.accelerator.wait_for_everyone()
-        if trainer.leads and (last or time.monotonic() - saved > 60 * config.checkpoint_minutes):
+        if trainer.is_main and (last or time.monotonic() - saved > 60 * config.checkpoint_minutes):
             trainer.save(step + 1)
             saved = time.monotonic()
     bar.close()
     for unreadable, reason in trainer.crops.photos.unreadable.items():
         print(f"skipped: {unreadable}: {reason}")
-    if trainer.leads and trainer.history:
+    if trainer.is_main and trainer.history:
         plot(trainer.history, trainer.validation.centroid_psnr, out / "curve.png")
     return trainer.history
 
@@ -207,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--codebooks", type=Path, required=True, help="folder made by python -m cst fit")
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact; an interrupted run resumes")
-    parser.add_argument("--smoke", action="store_true", help="a run of under a minute, to see that everything works")
+    parser.add_argument("--smoke", action="store_true", help="a test run of under a minute")
     add_dataclass_flags(parser, TrainConfig)
     add_dataclass_flags(parser, LossConfig)
     flags = parser.parse_args(arguments)

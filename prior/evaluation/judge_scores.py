@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cst.artifact import replacing
-from cst.images import middle
+from cst.images import center_crop
 from cst.photos import Entry, Photos, find_photos, split
 from prior.evaluation.judge_features import DEPTHS, INPUT_SIZE, NETWORK, color_map, kid, kid_halves, network_features
 
@@ -84,7 +84,8 @@ def choose(entries: Sequence[Entry], *, pictures: int, classes: Sequence[str] | 
             count = min(PROBE_PHOTOS, -(-len(mine) // 2))
             probe += mine[:count]
             spare[name] = iter(mine[count:])
-    chosen, others = [], []
+    chosen: list[Entry] = []
+    others: list[Entry] = []
     for entry in held_out:
         if len(chosen) < pictures and (other := next(spare.get(entry.label, iter(())), None)) is not None:
             chosen.append(entry)
@@ -104,7 +105,7 @@ def read_squares(entries: Sequence[Entry]) -> list[Image.Image]:
         if (photo := photos[index]) is None:
             raise ValueError("; ".join(f"{name}: {why}" for name, why in photos.unreadable.items()))
         picture = Image.fromarray(photo)
-        squares.append(middle(picture, min(picture.size)))
+        squares.append(center_crop(picture, min(picture.size)))
     return squares
 
 
@@ -126,7 +127,7 @@ def photo_features(entries: Sequence[Entry], folder: Path) -> dict[str, np.ndarr
     values = compute_features(read_squares(entries))
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open("wb") as file:
-        np.savez(file, **values)
+        np.savez(file, allow_pickle=False, **values)
     return values
 
 

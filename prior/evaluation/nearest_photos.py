@@ -28,7 +28,7 @@ def small(tokens: np.ndarray, codebooks: Codebooks) -> np.ndarray:
     """(B, L, h, w) integers -> (B, 3 * SIDE * SIDE) float32: the centroid pictures, shrunk by averaging."""
     pictures = []
     for start in range(0, len(tokens), 64):
-        drawn = codebooks.draw(np.asarray(tokens[start : start + 64], np.int32))  # (b, 3, H, W)
+        drawn = codebooks.centroid_picture(np.asarray(tokens[start : start + 64], np.int32))  # (b, 3, H, W)
         cells = (max(1, drawn.shape[2] // SIDE), max(1, drawn.shape[3] // SIDE))
         height, width = (length // cell * cell for length, cell in zip(drawn.shape[2:], cells, strict=True))
         grid = drawn[:, :, :height, :width].reshape(

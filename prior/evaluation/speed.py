@@ -7,7 +7,7 @@ import argparse
 import os
 import platform
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def measure(flags: argparse.Namespace) -> str:
     empty = request(prior, 1)
     maps = {name: codes[0].size for name, codes in prior.prepare(empty.known, empty.mask, None)[0].items()}
     generators = [generator(prior, name, count, flags) for name, count in maps.items()]
-    runs: list[Counter] = []
+    runs: list[dict[str, float]] = []
     ours, theirs = in_turn(
         lambda: runs.append(write(prior, flags.batch)), lambda: [make() for make in generators], flags.repeats
     )
@@ -71,9 +71,9 @@ def request(prior: OnnxPrior, batch: int) -> SampleRequest:
     return SampleRequest.of_classes(prior, np.zeros(batch, np.int64), DEFAULTS["gpt"], 0)
 
 
-def write(prior: OnnxPrior, batch: int) -> Counter:
+def write(prior: OnnxPrior, batch: int) -> dict[str, float]:
     """Sample `batch` pictures; returns the seconds of each map."""
-    spent, last = Counter(), time.perf_counter()
+    spent, last = defaultdict[str, float](float), time.perf_counter()
     for step in sample(prior, request(prior, batch)):
         now = time.perf_counter()
         spent[step.name] += now - last
@@ -88,6 +88,7 @@ def generator(prior: OnnxPrior, name: str, length: int, flags: argparse.Namespac
 
     torch.set_num_threads(flags.threads)
     model = prior.config.model
+    assert isinstance(model, GPTConfig)
     config = LlamaConfig(
         vocab_size=prior.levels[LEVEL_OF[name]].size,
         hidden_size=model.width,
@@ -107,7 +108,7 @@ def generator(prior: OnnxPrior, name: str, length: int, flags: argparse.Namespac
 
 def in_turn(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> tuple[float, float]:
     """Median seconds of each, run in turn after one untimed run of both."""
-    spent = ([], [])
+    spent: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats + 1):
         for times, action in zip(spent, (ours, theirs), strict=True):
             start = time.perf_counter()

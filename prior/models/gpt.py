@@ -15,6 +15,7 @@ from cst.tokenizer.protocol import Level
 from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, GPTConfig
 from prior.models.codebook_init import codebook_features
 from prior.models.context_window import Window
+from prior.models.typed_modules import module_dict, module_list
 
 TRAINING_SQUARE = 16  # patches; attention is computed in squares of this side in training
 AUGMENTATIONS = 12  # numbers that describe how a training picture was augmented; all zero for none
@@ -132,9 +133,9 @@ class Stem(nn.Module):
         super().__init__()
         self.contexts = tuple(contexts)
         self.own_window, self.context_window = Window(config.window, causal=True), Window(config.context, causal=False)
-        self.tables = nn.ModuleList(nn.Embedding(size + 1, config.embedding) for size in sizes)  # last: outside
+        self.tables = module_list(nn.Embedding(size + 1, config.embedding) for size in sizes)  # last: outside
         self.own = Linear(len(self.own_window) * config.embedding, config.width)
-        self.context_mix = nn.ModuleList(
+        self.context_mix = module_list(
             Linear(len(self.context_window) * config.embedding, config.width) for _ in contexts
         )
         self.child = nn.Embedding(16, config.width)  # place within the 4x4 block of a map four times coarser
@@ -180,13 +181,15 @@ class Layout(nn.Module):
     For a grid of 32x32 patches these are maps of 4x4 and 8x8: 80 tokens.
     """
 
+    angles: Tensor
+
     def __init__(self, config: GPTConfig, colors: int, grid: tuple[int, int], classes: int):
         super().__init__()
-        self.stems = nn.ModuleList(Stem(config, [colors], [(0, 2)] * (name == LAYOUT[1]), classes) for name in LAYOUT)
+        self.stems = module_list(Stem(config, [colors], [(0, 2)] * (name == LAYOUT[1]), classes) for name in LAYOUT)
         sizes = [(grid[0] // CELLS[name], grid[1] // CELLS[name]) for name in LAYOUT]
         self.coarsest, self.columns = sizes[0][0] * sizes[0][1], sizes[1][1]
         self.place = nn.Parameter(torch.randn(sum(h * w for h, w in sizes), config.width) * 0.02)
-        self.blocks = nn.ModuleList(
+        self.blocks = module_list(
             Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(config.layout_layers)
         )
         self.head = Linear(config.width, colors)
@@ -249,7 +252,7 @@ class Detail(nn.Module):
         super().__init__()
         self.stem = Stem(config, sizes, contexts, classes)
         self.reach, self.head_dim = config.window // 2, config.width // config.heads
-        self.blocks = nn.ModuleList(
+        self.blocks = module_list(
             Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(layers)
         )
         self.head = Linear(config.width, sizes[-1])
@@ -307,7 +310,7 @@ def child_index(place: Tensor, columns: int) -> Tensor:
 
 
 def step_blocks(
-    blocks: nn.ModuleList,
+    blocks: Sequence[Block],
     x: Tensor,
     coordinates: Tensor,
     past: Tensor,
@@ -321,8 +324,8 @@ def step_blocks(
     new_keys, new_values = [], []
     for block, key, value in zip(blocks, keys, values, strict=True):
         # Not key[:, past]: its export transposes the whole cache.
-        neighbors = [cache.index_select(1, past.flatten()).unflatten(1, past.shape) for cache in (key, value)]
-        x, new_key, new_value = block.step(x, first, cos, sin, *neighbors, absent[:, None])
+        key, value = (cache.index_select(1, past.flatten()).unflatten(1, past.shape) for cache in (key, value))
+        x, new_key, new_value = block.step(x, first, cos, sin, key, value, absent[:, None])
         new_keys.append(new_key)
         new_values.append(new_value)
     return x, torch.stack([torch.stack(new_keys), torch.stack(new_values)])
@@ -334,25 +337,28 @@ class GPT(nn.Module):
     The networks share no weights. Each has its own depth, and is trained and sampled without the others.
     """
 
+    colors: Tensor
+
     def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
         super().__init__()
         if any(side % CELLS[LAYOUT[0]] for side in grid):
             raise ValueError(f"a grid of {grid[0]}x{grid[1]} patches; accepted: multiples of {CELLS[LAYOUT[0]]}")
         self.config, self.levels, self.grid, self.classes = config, tuple(levels), tuple(grid), classes
         self.register_buffer("colors", torch.zeros(levels[0].size, 3))  # the centroids, which define the color maps
-        self.parts = nn.ModuleDict({"layout": Layout(config, levels[0].size, grid, classes)})
+        parts: dict[str, Layout | Detail] = {"layout": Layout(config, levels[0].size, grid, classes)}
         for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
             index = LEVEL_OF[name]
             sizes = [level.size for level in levels[: index + 1]]
             tables = [(LEVEL_OF[other], factor) for other, factor in contexts]
-            self.parts[name] = Detail(config, layers, sizes, tables, classes)
+            parts[name] = Detail(config, layers, sizes, tables, classes)
+        self.parts = module_dict(parts)
 
     @torch.no_grad()
     def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
         """Start with similar embeddings and head rows for codes with similar centroids."""
         self.colors.copy_(torch.from_numpy(codebooks[0]))
         for name, part in self.parts.items():
-            stems = part.stems if name == "layout" else [part.stem]
+            stems = part.stems if isinstance(part, Layout) else [part.stem]
             for stem in stems:
                 for table, centroids in zip(stem.tables, codebooks, strict=False):
                     table.weight[:-1] = codebook_features(centroids, table.embedding_dim)
@@ -381,7 +387,7 @@ class GPT(nn.Module):
         augmentation = (
             torch.zeros(len(label), AUGMENTATIONS, device=label.device) if augmentation is None else augmentation
         )
-        if name == "layout":
+        if isinstance(part, Layout):
             own = [maps[coarse] for coarse in LAYOUT]
             logits = part(own, [context_maps[LAYOUT[0]]], label, augmentation, dtype).float()
             targets = torch.cat([each.flatten(1) for each in own], 1)

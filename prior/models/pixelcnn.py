@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cst.tokenizer.protocol import Level
 from prior.config import PixelCNNConfig
 from prior.models.codebook_init import codebook_features
+from prior.models.typed_modules import module_list
 
 FIRST_KERNEL = 7
 
@@ -74,7 +75,7 @@ class GatedTrunk(nn.Module):
     def __init__(self, config: PixelCNNConfig, classes: int):
         super().__init__()
         kernels = [FIRST_KERNEL] + [config.kernel] * config.blocks
-        self.blocks = nn.ModuleList(
+        self.blocks = module_list(
             GatedBlock(config.width, kernel, classes, first=index == 0, dropout=config.dropout)
             for index, kernel in enumerate(kernels)
         )
@@ -101,6 +102,8 @@ class GatedTrunk(nn.Module):
 class MaskedConv2d(nn.Conv2d):
     """Type A covers the places before its own, type B its own as well (van den Oord et al., 2016a, section 3.1)."""
 
+    mask: Tensor
+
     def __init__(self, width: int, out: int, kernel: int, kind: str):
         super().__init__(width, out, kernel, padding=kernel // 2)
         place = torch.arange(kernel * kernel).reshape(kernel, kernel)
@@ -119,7 +122,7 @@ class SimpleTrunk(nn.Module):
         width = config.width
         self.first = MaskedConv2d(width, width, FIRST_KERNEL, "A")
         self.label = nn.Embedding(classes + 1, width)
-        self.blocks = nn.ModuleList(
+        self.blocks = module_list(
             nn.Sequential(
                 nn.BatchNorm2d(width),
                 nn.ReLU(),
@@ -150,11 +153,11 @@ class PixelCNN(nn.Module):
         super().__init__()
         self.config, self.levels, self.grid, self.classes = config, tuple(levels), tuple(grid), classes
         width = config.width
-        self.tables = nn.ModuleList(nn.Embedding(level.size, width) for level in levels)
+        self.tables = module_list(nn.Embedding(level.size, width) for level in levels)
         self.row, self.column = (nn.Parameter(torch.zeros(width, side)) for side in grid)
         self.trunk = (GatedTrunk if config.gated else SimpleTrunk)(config, classes)
-        self.mix = nn.ModuleList(nn.Linear(width * (index + 1), width) for index in range(len(levels)))
-        self.heads = nn.ModuleList(nn.Linear(width, level.size) for level in levels)
+        self.mix = module_list(nn.Linear(width * (index + 1), width) for index in range(len(levels)))
+        self.heads = module_list(nn.Linear(width, level.size) for level in levels)
 
     @torch.no_grad()
     def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:

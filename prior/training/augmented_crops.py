@@ -28,7 +28,7 @@ class AugmentedCrops(LabeledCrops):
         super().__init__(*arguments, **options)
         self.turned, self.coarse, self.full, self.tint = turned, coarse, full, tint
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
         """Step -> (B, 3, size, size) uint8 pictures, (B,) int64 classes, (B, AUGMENTATIONS) float32."""
         crops, drawn = self.draw(step)
         photos, augmentations = zip(*drawn, strict=True)

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from cst.artifact import replacing
-from cst.training.export_rendernet import OPSET, forget_origin, tensor_places
+from cst.training.export_rendernet import OPSET, strip_source_info, tensor_offsets
 from prior.config import PriorConfig
 from prior.models.context_window import Window
 from prior.models.gpt import GPT, Detail, Layout
@@ -56,10 +56,11 @@ class RowsGraph(nn.Module):
 
     def __init__(self, net: PixelCNN):
         super().__init__()
-        self.net = net
+        assert isinstance(net.trunk, GatedTrunk)
+        self.net, self.trunk = net, net.trunk
 
     def forward(self, tokens: Tensor, label: Tensor) -> tuple[Tensor, ...]:
-        vertical_features = self.net.trunk.forward_vertical(self.net.embed(tokens), label)
+        vertical_features = self.trunk.forward_vertical(self.net.embed(tokens), label)
         return tuple(down[:, :, -1:] for down in vertical_features)
 
 
@@ -68,10 +69,11 @@ class PlaceGraph(nn.Module):
 
     def __init__(self, net: PixelCNN):
         super().__init__()
-        self.net = net
+        assert isinstance(net.trunk, GatedTrunk)
+        self.net, self.trunk = net, net.trunk
 
     def forward(self, tokens: Tensor, row: Tensor, column: Tensor, label: Tensor, vertical_features: list) -> Tensor:
-        along = self.net.trunk.forward_horizontal(self.net.embed(tokens, row), vertical_features, label)  # (B, D, 1, w)
+        along = self.trunk.forward_horizontal(self.net.embed(tokens, row), vertical_features, label)  # (B, D, 1, w)
         return along[:, :, 0].index_select(2, column[None])[:, :, 0]
 
 
@@ -164,15 +166,16 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
             output_names=outputs,
             dynamic_shapes=tuple(varying.values()),
         )
+    assert program is not None
     model = program.model_proto
-    forget_origin(model)
+    strip_source_info(model)
     return model
 
 
 def share_weights(model: onnx.ModelProto, stored: dict[str, tuple[list[int], int, int]], prefix: str) -> None:
     """Make a graph read its weights from `WEIGHTS`: one float16 copy on disk for all, cast up when a graph is loaded.
 
-    stored: see `tensor_places`. prefix: replaces the wrapper's name in the names of the weights.
+    stored: see `tensor_offsets`. prefix: replaces the wrapper's name in the names of the weights.
     """
     casts = []
     for item in model.graph.initializer:
@@ -203,7 +206,7 @@ def quantize_products(model: onnx.ModelProto) -> None:
     nodes, quantized = [], set()
     for node in model.graph.node:
         name = weight_of(node, producer)
-        if name not in weights:
+        if name is None or name not in weights:
             nodes.append(node)
             continue
         if name not in quantized:
@@ -258,7 +261,7 @@ def export(folder: Path, *, precision: str = "int8") -> list[str]:
     precision: of a GPT's matrix products, "int8" or "float".
     """
     net, config = load_prior(folder)
-    stored = tensor_places(folder / WEIGHTS)
+    stored = tensor_offsets(folder / WEIGHTS)
     names = []
     for name, graph in gpt_graphs(net) if isinstance(net, GPT) else pixelcnn_graphs(net):
         model = to_onnx(graph)

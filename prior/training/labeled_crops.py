@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from cst.images import middle, to_float
+from cst.images import center_crop, to_float
 from cst.photos import Entry, Photos
 from cst.tokenizer.codebooks import Codebooks
 from cst.training.random_crops import Crops
@@ -32,7 +32,7 @@ class LabeledCrops(Crops):
         super().__init__(photos, size=size, batch=batch, seed=seed, share=share)
         self.labels, self.least = np.asarray(labels, np.int64), least
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
         """Step -> (batch, 3, size, size) uint8, (batch,) int64 classes."""
         crops, photos = self.draw(step)
         return crops, self.labels[photos]
@@ -57,7 +57,7 @@ def encode_squares(entries: Sequence[Entry], prior: PriorConfig, codebooks: Code
     tokens, labels = [], []
     for index, entry in enumerate(photos.entries):
         if (photo := photos[index]) is not None:
-            picture = middle(Image.fromarray(photo), size)
+            picture = center_crop(Image.fromarray(photo), size)
             tokens.append(codebooks.encode(to_float(picture)[None], beam=prior.beam)[0])
             labels.append(prior.classes.index(entry.label))
     if not tokens:

@@ -36,10 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parser.parse_args(arguments)
     places = {"tokenizer": flags.tokenizer, "images": flags.images, "out": flags.out}
     if not is_gpt:
-        config = dataclass_from_flags(TrainConfig, flags, start=TRAIN_SMOKE if flags.smoke else None)
-        train_pixelcnn.train(config, **places)
+        start = TRAIN_SMOKE if flags.smoke else None
+        train_pixelcnn.train(dataclass_from_flags(TrainConfig, flags, start=start), **places)
         return
     for part in flags.part:
-        start = smoke_part(part) if flags.smoke else GPT_PARTS[part]
-        config = dataclass_from_flags(GPTTrainConfig, flags, start=start)
+        config = dataclass_from_flags(GPTTrainConfig, flags, start=smoke_part(part) if flags.smoke else GPT_PARTS[part])
         train_gpt.train(part, config, preset="tiny" if flags.smoke else flags.preset, **places)

@@ -56,6 +56,7 @@ def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
         for step in sample(prior, SampleRequest.of_classes(prior, label, single, seed + start)):
             if step.written[COARSE[-1]] == 1:
                 break
+        assert prior.colors is not None
         maps.append(prior.colors[step.colors[:, ::2, ::2]])
     return torch.from_numpy(np.concatenate(maps))
 
@@ -78,13 +79,14 @@ def jitter(maps: Tensor) -> Tensor:
 def train(real: Tensor, drawn: Tensor, *, steps: int = STEPS, seed: int = 0) -> Critic:
     """Fit to (B, h, w, 3) maps of photos and drawn ones."""
     torch.manual_seed(seed)
-    critic = Critic(real.shape[1:3]).train()
+    critic = Critic((real.shape[1], real.shape[2])).train()
     optimizer = torch.optim.AdamW(critic.parameters(), LEARNING_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     targets = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, 1)])
     for _ in tqdm(range(steps), unit="step", leave=False):
         maps = torch.cat([each[torch.randint(len(each), (BATCH,))] for each in (real, drawn)])
-        loss = sum(F.binary_cross_entropy_with_logits(scores, targets) for scores in critic.each(jitter(maps)))
+        losses = [F.binary_cross_entropy_with_logits(scores, targets) for scores in critic.each(jitter(maps))]
+        loss = torch.stack(losses).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

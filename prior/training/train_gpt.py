@@ -110,6 +110,7 @@ class Trainer:
     def _build(self) -> None:
         """Network, average and optimizers, restored from the checkpoint if there is one."""
         torch.manual_seed(self.config.seed)
+        assert isinstance(self.prior.model, GPTConfig)
         self.net = GPT(self.prior.model, self.prior.vocabulary, self.prior.grid, len(self.prior.classes))
         self.net.init_from_codebooks(self.codebooks.tables)
         self.net.to(self.device)
@@ -218,8 +219,8 @@ class Trainer:
         self.history.append({"step": step, "bits": bits, "train": training})
         tqdm.write(f"{self.name} step {step}: {bits:.4f} bits per token held out, {training:.4f} in training")
         weights = {name: value.half().contiguous() for name, value in self.modules["ema"].state_dict().items()}
-        with replacing(self.out / f"{self.name}.safetensors") as part:
-            save_file(weights, part)
+        with replacing(self.out / f"{self.name}.safetensors") as path:
+            save_file(weights, path)
 
     def save(self, step: int, path: Path | None = None) -> None:
         progress = {"step": step, "history": self.history}

@@ -22,7 +22,7 @@ from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.onnx_runtime import FILES, OnnxTokenizer
 from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
-from cst.training.optimization import rate, update_ema, use_bf16
+from cst.training.optimization import lr_multiplier, update_ema, use_bf16
 from prior.config import PRESETS, PriorConfig, TrainConfig
 from prior.contact_sheet import contact_sheet
 from prior.protocol import SampleRequest, Settings
@@ -128,7 +128,7 @@ class Trainer:
         """One update from (b, 3, size, size) uint8 crops of (b,) classes -> bits per token of every level."""
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate(step, config)
+            group["lr"] = config.learning_rate * lr_multiplier(step, config)
         # Dropout uses torch's own generator: seeded per step, a resumed run draws the same numbers.
         torch.manual_seed((config.seed * 1_000_003 + step) * 1024 + self.process)
         pictures = torch.from_numpy(crops).to(self.device).float() / 255
@@ -168,7 +168,7 @@ class Trainer:
         label = np.arange(len(prior.classes))[::every][:SHEET]
         steps = sample(prior, SampleRequest.of_classes(prior, label, Settings(), self.config.seed))
         (done,) = deque(steps, maxlen=1)  # only the last step: all of them would fill the memory
-        colors = [to_image(picture) for picture in self.codebooks.draw(done.tokens, levels=1)]
+        colors = [to_image(picture) for picture in self.codebooks.centroid_picture(done.tokens, levels=1)]
         pictures = [to_image(picture) for picture in self.decode(done.tokens)]
         names = ", ".join(prior.classes[index] for index in label)
         return contact_sheet([("", colors), ("", pictures)], caption=names)

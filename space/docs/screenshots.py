@@ -1,30 +1,30 @@
-"""Pictures of a served page: every tab after a visitor used it, on a laptop and on a phone, light and dark.
+"""Screenshots of every tab with a result, at the width of a laptop and of a phone, light and dark.
 
 python -m space screenshots
 """
 
 import argparse
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from space.hosting.load_test import served
+from space.hosting.app_process import running_app
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
 
 FOLDER = Path("runs/screenshots")
 LOOKS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))  # width in pixels, theme
 HEIGHT = 844  # of the window
-PATIENCE = 180_000  # ms: other work may be running on the machine
+TIMEOUT_MS = 180_000  # other work may be running on the machine
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-# Pictures below the fold are loaded late, and full-page screenshots don't wait for them.
+# Pictures below the fold are loaded lazily, and full-page screenshots don't wait for them.
 LOAD = """async () => {
     scrollTo({top: 0, behavior: "instant"});
     const seen = [...document.images].filter(image => image.checkVisibility());
@@ -32,35 +32,38 @@ LOAD = """async () => {
     await Promise.all(seen.map(image => image.decode().catch(() => {})));
 }"""
 
-README = Path(__file__).parents[1] / "pictures"
-CHOSEN = {"reconstruct-1280-light": 1064, "sketch-1280-dark": 1200}  # of the README -> pixels from the top
+README_PICTURES = Path(__file__).parents[1] / "pictures"
+CROPS = {"reconstruct-1280-light": 1064, "sketch-1280-dark": 1200}  # of the README: height in pixels
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m space screenshots", description="Take pictures of every tab of the page."
     )
-    parser.add_argument("--url", help="of a page that is being served (default: one started for this)")
+    parser.add_argument("--url", help="address of a running page (default: start one)")
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder for the pictures (default {FOLDER})")
-    parser.add_argument("--readme", action="store_true", help="also renew the two that the README shows")
+    parser.add_argument("--readme", action="store_true", help="also update the two of the README")
     flags = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, nullcontext(flags.url) if flags.url else served(Path(folder)) as url:
-        print(*shoot(url, flags.out), sep="\n")
+    if flags.url:
+        print(*shoot(flags.url, flags.out), sep="\n")
+    else:
+        with tempfile.TemporaryDirectory() as folder, running_app(variables={**os.environ, "TMPDIR": folder}) as page:
+            print(*shoot(page[0], flags.out), sep="\n")
     if flags.readme:
-        print(*illustrate(flags.out, README), sep="\n")
+        print(*illustrate(flags.out, README_PICTURES), sep="\n")
 
 
 def shoot(url: str, folder: Path, looks: Sequence[tuple[int, str]] = LOOKS) -> list[Path]:
     """Use every tab of the page at `url` in every look, and write `{tab}-{width}-{theme}.png` files to `folder`.
 
-    Takes about a minute a look on two cores. Raises Playwright's TimeoutError if a result doesn't come.
+    Takes about a minute per look on two cores. Raises Playwright's TimeoutError if a result doesn't come.
     """
     paths = []
     with sync_playwright() as playwright:
         browser = launch(playwright)
         for width, theme in looks:
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
-            page.set_default_timeout(PATIENCE)
+            page.set_default_timeout(TIMEOUT_MS)
             page.goto(f"{url}/?__theme={theme}")
             paths += [save(page, folder, f"{name}-{width}-{theme}") for name in walk(page)]
             page.close()
@@ -69,7 +72,7 @@ def shoot(url: str, folder: Path, looks: Sequence[tuple[int, str]] = LOOKS) -> l
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Headless Chromium: the system's, or the one that Playwright has installed."""
+    """Headless Chromium: the system's, or the one that Playwright installed."""
     return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
 
 
@@ -84,9 +87,9 @@ def save(page: Page, folder: Path, name: str) -> Path:
 
 
 def illustrate(folder: Path, out: Path) -> list[Path]:
-    """The tops of two pictures that `shoot` wrote to `folder` -> WebP files in `out`, about 100 kB each."""
+    """Crop the screenshots in `folder` that the README shows -> WebP files in `out`, about 100 kB each."""
     paths = []
-    for name, height in CHOSEN.items():
+    for name, height in CROPS.items():
         path = out / f"{name}.webp"
         with Image.open(folder / f"{name}.png") as picture:
             picture.convert("RGB").crop((0, 0, picture.width, height)).save(path, quality=85, method=6)
@@ -94,11 +97,11 @@ def illustrate(folder: Path, out: Path) -> list[Path]:
     return paths
 
 
-# A visitor on every tab -----------------------------------------------------------------------------------------------
+# Using every tab ------------------------------------------------------------------------------------------------------
 
 
 def walk(page: Page) -> Iterator[str]:
-    """Use one tab of an open page after another; yields the name of each when its result is seen."""
+    """Use every tab of an open page; yields its name when the result is visible."""
     for name, (tabs, use) in VIEWS.items():
         for tab in tabs:
             page.get_by_role("tab", name=tab, exact=True).click()
@@ -107,7 +110,7 @@ def walk(page: Page) -> Iterator[str]:
 
 
 def reconstruct(page: Page) -> None:
-    bring(page, "photo", "coffee")
+    upload_example(page, "photo", "coffee")
     page.locator("#numbers table").wait_for()
     page.locator("#comparison img").nth(1).wait_for()
 
@@ -123,34 +126,34 @@ def sketch(page: Page) -> None:
 
 
 def complete(page: Page) -> None:
-    bring(page, "complete-photo", "blossom")
+    upload_example(page, "complete-photo", "blossom")
     page.locator("#complete-canvas canvas").first.wait_for()
     page.get_by_role("button", name="Complete the photo").click()
     wait_for_pictures(page, "complete-")
 
 
 def recolor(page: Page) -> None:
-    bring(page, "recolor-photo", "blossom")
+    upload_example(page, "recolor-photo", "blossom")
     page.get_by_role("button", name="Draw new colors").click()
     wait_for_pictures(page, "recolor-")
 
 
 def retexture(page: Page) -> None:
-    bring(page, "retexture-photo", "blossom")
-    page.get_by_role("button", name="Draw anew").click()
+    upload_example(page, "retexture-photo", "blossom")
+    page.get_by_role("button", name="Redraw the photo").click()
     wait_for_pictures(page, "retexture-")
 
 
 def mix(page: Page) -> None:
     mixed = page.locator("#mix-result .picture img").first
     mixed.wait_for()
-    before = mixed.get_attribute("src")
+    source = mixed.get_attribute("src")
     page.locator("#mix-result").get_by_label("A", exact=True).last.check()
-    page.wait_for_function("before => document.querySelector('#mix-result .picture img').src !== before", arg=before)
+    page.wait_for_function("source => document.querySelector('#mix-result .picture img').src !== source", arg=source)
 
 
 def look_inside(page: Page) -> None:
-    bring(page, "inside-photo", "blossom")
+    upload_example(page, "inside-photo", "blossom")
     page.locator("#surprise-numbers table").wait_for()
     page.locator("#expected .expected").wait_for()
     page.locator(".usage", has_text="your photo").nth(2).wait_for()
@@ -160,14 +163,14 @@ def how_it_works(page: Page) -> None:
     page.locator("#story .papers").wait_for()
 
 
-def bring(page: Page, picker: str, name: str) -> None:
-    """Upload an example photo, and wait until it is there."""
+def upload_example(page: Page, picker: str, name: str) -> None:
+    """Upload an example photo, and wait until it is shown."""
     page.set_input_files(f"#{picker} input[type=file]", EXAMPLES / EXAMPLE_PHOTOS[name])
     page.locator(f"#{picker} img").wait_for()
 
 
 def wait_for_pictures(page: Page, prefix: str = "") -> None:
-    """Until new pictures are painted and counted."""
+    """Wait until the new pictures are rendered and the numbers are shown."""
     page.locator(f"#{prefix}drawn-numbers table").wait_for()
     page.locator(f"#{prefix}live .tiles img").nth(3).wait_for()
 

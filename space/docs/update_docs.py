@@ -1,4 +1,4 @@
-"""Renew every table, picture and measured number of the documents, by running the commands that stand beside them.
+"""Update every table, picture and measured number in the documents, by rerunning the commands noted with them.
 
 python -m space update-docs --images photos/ --flowers flowers/
 """
@@ -20,14 +20,14 @@ from cst.tokenizer.config import PRETRAINED as TOKENIZER
 from prior.config import PRETRAINED as PRIORS
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "cst/pretrained/README.md", "prior/pretrained/README.md")
-# What lies between two comments, which readers don't see: a command that made it, and when, and of which weights.
+DOCUMENTS = ("README.md", "docs/*.md", "cst/pretrained/README.md", "prior/pretrained/README.md")  # patterns
+# A block lies between two comments, invisible to readers: the command that made it; the date, and the weights.
 BLOCK = re.compile(r"<!-- made by: (?P<command>.+?) -->\n(?P<body>.*?)<!-- end(?P<stamp>.*?)-->", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a document. body: what the command printed, or the picture that it saved. stamp: see `stamp`."""
+    """A part of a document. body: the output of the command, or the picture that it saved. stamp: see `stamp`."""
 
     command: str
     body: str
@@ -38,7 +38,7 @@ class Block:
         return self.body.startswith("![")
 
     def filled(self, printed: str, made: str) -> str:
-        """The block as it stands in a document, with what the command printed now and the stamp `made`."""
+        """The text of the block, with the new output of the command and the stamp `made`."""
         body = self.body
         if not self.is_picture:
             fence, lines = "```\n" if body.startswith("```") else "", printed.strip("\n").rstrip()
@@ -50,11 +50,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m space update-docs", description=__doc__.splitlines()[0])
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="PHOTOS in the commands")
     parser.add_argument(
-        "--flowers", nargs="+", required=True, metavar="PATH", help="FLOWERS in the commands: a folder a class"
+        "--flowers", nargs="+", required=True, metavar="PATH", help="FLOWERS in the commands: one folder per class"
     )
     parser.add_argument("--only", metavar="WORDS", help="only the commands that contain this")
     parser.add_argument(
-        "--documents", nargs="+", type=Path, default=[ROOT / name for name in DOCUMENTS], metavar="FILE",
+        "--documents", nargs="+", type=Path, default=documents(), metavar="FILE",
         help=f"default: {', '.join(DOCUMENTS)}",
     )  # fmt: skip
     flags = parser.parse_args(arguments)
@@ -67,13 +67,18 @@ def main(arguments: list[str] | None = None) -> None:
         start = time.monotonic()
         print(f"{number} of {len(chosen)}: {command}", flush=True)
         printed = execute(command, places)
-        for path in flags.documents:  # at once: what comes later may fail
-            put(path, command, printed)
+        for path in flags.documents:  # immediately: a later command may fail
+            update_document(path, command, printed)
         print(f"done in {time.monotonic() - start:.0f} s", flush=True)
 
 
+def documents() -> list[Path]:
+    """The documents whose numbers are renewed."""
+    return [path for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]
+
+
 def check_paths(paths: list[str]) -> list[str]:
-    """The paths in full. Raises ValueError for one that isn't there."""
+    """The absolute paths. Raises ValueError for one that doesn't exist."""
     for path in paths:
         if not Path(path).exists():
             raise ValueError(f"'{path}' does not exist; give folders, zip archives or photos")
@@ -81,52 +86,52 @@ def check_paths(paths: list[str]) -> list[str]:
 
 
 def blocks(path: Path) -> Iterator[Block]:
-    """The parts of a document that commands make. Raises ValueError for one that has no end."""
+    """The blocks of a document. Raises ValueError for one that has no end."""
     text = path.read_text()
-    found = [Block(match["command"], match["body"], match["stamp"].strip(": ")) for match in BLOCK.finditer(text)]
-    if len(found) != text.count("<!-- made by:"):
-        raise ValueError(f"'{path}' has a 'made by' comment without its '<!-- end -->'; write it behind what is made")
-    yield from found
+    complete = [Block(match["command"], match["body"], match["stamp"].strip(": ")) for match in BLOCK.finditer(text)]
+    if len(complete) != text.count("<!-- made by:"):
+        raise ValueError(f"'{path}' has a 'made by' comment without its '<!-- end -->'; add it after the block")
+    yield from complete
 
 
 def execute(command: str, places: dict[str, list[str]]) -> str:
-    """Run a command in the project's folder -> what it printed. Raises ValueError, with its last words, if it fails."""
+    """Run a command in the project's folder -> its output. Raises ValueError, with the last line, if it fails."""
     program, *words = shlex.split(command)
     if program != "python":
         raise ValueError(f"'{command}' is not a command of this project; accepted: python ...")
     arguments = [path for word in words for path in places.get(word, [word])]
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise ValueError(f"'{command}' failed ({last}); what came before it is renewed, run this again with --only")
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ValueError(f"'{command}' failed ({last}); the blocks before it are updated; run this again with --only")
     return done.stdout
 
 
-def put(path: Path, command: str, printed: str) -> None:
-    """Fill the parts of a document that this command makes; a crash leaves either the old document or the new one."""
+def update_document(path: Path, command: str, printed: str) -> None:
+    """Update the blocks of this command; a crash leaves either the old document or the new one."""
     made = stamp(command)
 
     def fill(match: re.Match) -> str:
-        mine = match["command"] == command
-        return Block(match["command"], match["body"], "").filled(printed, made) if mine else match[0]
+        is_ours = match["command"] == command
+        return Block(match["command"], match["body"], "").filled(printed, made) if is_ours else match[0]
 
     text = path.read_text()
-    renewed = BLOCK.sub(fill, text)
-    if renewed != text:
+    updated = BLOCK.sub(fill, text)
+    if updated != text:
         with replacing(path) as part:
-            part.write_text(renewed)
+            part.write_text(updated)
 
 
 def stamp(command: str, today: datetime.date | None = None) -> str:
-    """When, and by which weights: the first digits of the SHA-256 of their config.json, which names those of all files.
+    """The date and the weights, as the first digits of the SHA-256 of their config.json, which has those of all files.
 
-    Commands of `cst` depend on the tokenizer only.
+    Commands of `cst` depend only on the tokenizer.
     """
     return f"{today or datetime.date.today()}, {weights(command)}"
 
 
 def weights(command: str) -> str:
-    """The weights that a command measures, as `stamp` writes them."""
+    """The weights that a command depends on, as `stamp` writes them."""
     names = {"tokenizer": TOKENIZER}
     if "-m cst" not in command:
         names |= {kind: PRIORS / kind for kind in ("gpt", "pixelcnn")}

@@ -1,4 +1,4 @@
-"""New pictures as they grow, and when they are done: the HTML of their grid."""
+"""The HTML of a grid of new pictures, while they grow and when they are done."""
 
 import html
 from collections.abc import Sequence
@@ -12,32 +12,32 @@ from space.widgets.html import data_url
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of the grid. address: of the picture. alt: what it shows. caption: HTML below it."""
+    """One picture of the grid. address: its URL. alt: a description. caption: HTML below it."""
 
     address: str
     alt: str
     caption: str = ""
 
 
-def grid(
+def gallery(
     tiles: Sequence[Tile],
-    words: str,
-    written: Sequence[tuple[str, float]],
+    status: str,
+    progress: Sequence[tuple[str, float]],
     *,
     crisp: bool = False,
-    given: Sequence[Tile] = (),
+    conditions: Sequence[Tile] = (),
 ) -> str:
-    """The pictures, and above them what is being done, how far each layer is, and what was given.
+    """The pictures, and above them the status, the progress of each layer, and pictures of the condition.
 
-    words: the stage in words. written: (layer, share done in [0, 1]), coarse to fine. crisp: enlarge without smoothing.
+    progress: (layer, fraction done in [0, 1]), coarse to fine. crisp: enlarge without smoothing.
     """
     bars = "".join(
-        f'<li><span>{html.escape(name)}</span><i style="--done: {100 * share:.1f}%"></i></li>'
-        for name, share in written
+        f'<li><span>{html.escape(name)}</span><i style="--done: {100 * fraction:.1f}%"></i></li>'
+        for name, fraction in progress
     )
-    beside = f'<div class="given">{figures(given)}</div>' if given else ""
+    above = f'<div class="given">{figures(conditions)}</div>' if conditions else ""
     return (
-        f'<p class="words" role="status">{html.escape(words)}</p><ol class="layers">{bars}</ol>{beside}'
+        f'<p class="words" role="status">{html.escape(status)}</p><ol class="layers">{bars}</ol>{above}'
         f'<div class="tiles{" crisp" if crisp else ""}" data-count="{len(tiles)}">{figures(tiles)}</div>'
     )
 
@@ -50,24 +50,25 @@ def figures(tiles: Sequence[Tile]) -> str:
     )
 
 
-def blank(count: int, words: str, names: Sequence[str]) -> str:
-    """The grid before anything is written."""
-    nothing = data_url(Image.new("LA", (1, 1)))
-    return grid([Tile(nothing, "")] * count, words, [(name, 0) for name in names])
+def empty_gallery(count: int, status: str, layers: Sequence[str]) -> str:
+    """The grid before anything is drawn."""
+    transparent = data_url(Image.new("LA", (1, 1)))
+    return gallery([Tile(transparent, "")] * count, status, [(name, 0) for name in layers])
 
 
-def clear(picture: Image.Image, there: np.ndarray) -> Image.Image:
-    """The picture with nothing where nothing is written. there: (h, w) bool."""
+def with_transparency(picture: Image.Image, visible: np.ndarray) -> Image.Image:
+    """The picture, transparent in the patches where `visible`, (h, w) bool, is False."""
     picture = picture.copy()
-    picture.putalpha(Image.fromarray(there).convert("L").resize(picture.size, Image.Resampling.NEAREST))
+    picture.putalpha(Image.fromarray(visible).convert("L").resize(picture.size, Image.Resampling.NEAREST))
     return picture
 
 
-def draft_address(draft: Image.Image, there: np.ndarray, known: np.ndarray) -> str:
-    """One picture of a preview as the address of a small file; colors alone take one pixel per patch.
+def draft_url(draft: Image.Image, visible: np.ndarray, known: np.ndarray) -> str:
+    """A small data URL of an unfinished picture; one pixel per patch while it has only colors.
 
-    there: (h, w) bool, where there is a color. known: (L, h, w) bool.
+    visible: (h, w) bool, where there is a color. known: (L, h, w) bool.
     """
+    picture = with_transparency(draft, visible)
     if known[1:].any():
-        return data_url(clear(draft, there), "WEBP")
-    return data_url(clear(draft, there).resize(there.shape[::-1], Image.Resampling.NEAREST))
+        return data_url(picture, "WEBP")
+    return data_url(picture.resize(visible.shape[::-1], Image.Resampling.NEAREST))

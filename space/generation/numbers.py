@@ -1,4 +1,4 @@
-"""What the page says about new pictures in numbers, and the table it says it in."""
+"""The measurements of new pictures, and their table."""
 
 import html
 from collections.abc import Sequence
@@ -9,18 +9,17 @@ import numpy as np
 
 from cst.tokenizer.protocol import Level, bits_per_patch
 from prior.protocol import Settings, Step
-from space.widgets.html import row
+from space.widgets.html import table, table_row
 
 
 @dataclass(frozen=True)
 class SampleNumbers:
-    """Everything in the table, and what gives the same pictures again.
+    """Everything in the table, and what is needed to make the same pictures again.
 
-    bits_per_code: by level, the mean over all codes that were written, None where there are none; fixed_bits_per_code:
-    what a code of that level takes at a fixed length. given: the levels of which nothing is written. bits: of each
-    picture so far. fixed_bits: of what is to be written of one picture, at the fixed length. best_of: candidates that
-    the coarse colors of each picture were chosen from. codes: written, all pictures together. stopped: before all was
-    written.
+    bits_per_code: by level, the mean over all codes that were drawn, None where there are none. fixed_bits_per_code:
+    bits of a code of that level at a fixed length. given: the levels that were given and not drawn. bits: of each
+    picture so far. fixed_bits: of the drawn part of one picture, at a fixed length. best_of: candidates that the coarse
+    colors of each picture were chosen from. codes: drawn, in all pictures together. stopped: before all were drawn.
     """
 
     kind: str
@@ -45,10 +44,10 @@ class SampleNumbers:
 
 
 def mean_bits(step: Step, levels: Sequence[Level], given: np.ndarray | None = None) -> dict[str, float | None]:
-    """Bits a code by level, over what is written; None where nothing is. given: (L, h, w) bool, of what was there."""
-    written = (step.known if given is None else step.known & ~given).sum((0, 2, 3))  # (L,)
+    """Bits per drawn code, by level; None where none is drawn. given: (L, h, w) bool, codes that were not drawn."""
+    drawn = (step.known if given is None else step.known & ~given).sum((0, 2, 3))  # (L,)
     return {
-        level.name: round(float(step.bits[:, index].sum() / written[index]), 3) if written[index] else None
+        level.name: round(float(step.bits[:, index].sum() / drawn[index]), 3) if drawn[index] else None
         for index, level in enumerate(levels)
     }
 
@@ -57,32 +56,33 @@ def fixed_bits(levels: Sequence[Level]) -> dict[str, float]:
     return {level.name: bits_per_patch([level]) for level in levels}
 
 
-def table(numbers: SampleNumbers) -> str:
-    """The numbers as an HTML table: one row a measure, each explained where it stands."""
-    names = list(numbers.bits_per_code)
-    drawn = [name for name in names if name not in numbers.given]
-    mine, fixed = numbers.bits_per_code, numbers.fixed_bits_per_code
-    whole = "–" if None in map(mine.get, drawn) else f"{sum(map(mine.get, drawn)):.1f}"
-    said = {name: "–" if mine[name] is None else f"{mine[name]:.1f}" for name in names}
-    blank = [""] * len(names)
-    small, many = [bits / 8 for bits in numbers.bits], len(numbers.bits) > 1
-    mean = f"mean of {len(small)}; " if many else ""
+def sample_table(numbers: SampleNumbers) -> str:
+    """The numbers as an HTML table, with one explained row per quantity."""
+    levels = list(numbers.bits_per_code)
+    drawn = [name for name in levels if name not in numbers.given]
+    fixed = numbers.fixed_bits_per_code
+    bits = {name: numbers.bits_per_code[name] for name in drawn}
+    known = [value for value in bits.values() if value is not None]
+    total = f"{sum(known):.1f}" if len(known) == len(drawn) else "–"
+    per_level = {name: "–" if value is None else f"{value:.1f}" for name, value in bits.items()}
+    blank = [""] * len(levels)
+    several = len(numbers.bits) > 1
+    mean = f"mean of {len(numbers.bits)}; " if several else ""
     so_far = "; so far" if numbers.stopped else ""
     rate = numbers.codes / max(numbers.write_seconds, 1e-9)
     rows = [
-        row("Bits a patch", "to store what was written, for one who has the model",
-            ["given" if name in numbers.given else said[name] for name in names] + [whole]),
-        row("Fixed length", "bits a patch without the model, as for a photo",
-            ["" if name in numbers.given else f"{fixed[name]:g}" for name in names]
-            + [f"{sum(map(fixed.get, drawn)):g}"]),
-        row("Bytes a picture", f"{mean}{numbers.fixed_bits / 8:,.0f} at the fixed length{so_far}",
-            [*blank, f"{np.mean(small):,.0f}"]),
-        row("Writing, s", f"{numbers.codes:,} codes of {'all pictures' if many else 'the picture'}",
-            [*blank, f"{numbers.write_seconds:.1f}"]),
-        row("Codes a second", "while writing", [*blank, f"{rate:,.0f}"]),
-        row("Painting, ms", "by the network that also paints photos", [*blank, f"{numbers.paint_ms:,.0f}"]),
-        row("Seed", f"with the same settings it gives these again ({html.escape(numbers.kind)}, {numbers.model})",
-            [*blank, str(numbers.seed)]),
+        table_row("Bits per patch", "to store what was drawn, if the reader has the model",
+                  [per_level.get(name, "given") for name in levels] + [total]),
+        table_row("Fixed length", "bits per patch without the model, as for a photo",
+                  [f"{fixed[name]:g}" if name in drawn else "" for name in levels]
+                  + [f"{sum(fixed[name] for name in drawn):g}"]),
+        table_row("Bytes per picture", f"{mean}{numbers.fixed_bits / 8:,.0f} at the fixed length{so_far}",
+                  [*blank, f"{np.mean(numbers.bits) / 8:,.0f}"]),
+        table_row("Sampling, s", f"{numbers.codes:,} codes of {'all pictures' if several else 'the picture'}",
+                  [*blank, f"{numbers.write_seconds:.1f}"]),
+        table_row("Codes per second", "during sampling", [*blank, f"{rate:,.0f}"]),
+        table_row("Rendering, ms", "by the network that also renders photos", [*blank, f"{numbers.paint_ms:,.0f}"]),
+        table_row("Seed", f"gives the same pictures with the same settings ({html.escape(numbers.kind)}, "
+                  f"{numbers.model})", [*blank, str(numbers.seed)]),
     ]  # fmt: skip
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in (*numbers.bits_per_code, "all"))
-    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return table((*levels, "all"), rows)

@@ -1,197 +1,179 @@
-"""Where new pictures appear, on every tab that draws: as they grow, with Stop, downloads and numbers."""
+"""The part of the page in which new pictures appear, on every tab that generates."""
 
 import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
+from gradio.blocks import Block
 
 from prior.sampler import Sampler
-from space.generation.gallery import blank
-from space.generation.generate import LAST, Drawn, draw
-from space.generation.request import ANY, MOST, MOST_SEED, Wish
-from space.models import MODEL_QUEUE, Models
+from space.events import MODEL_QUEUE, QUIET, Update, scroll_to
+from space.generation.gallery import empty_gallery
+from space.generation.generate import LAST_STAGE, GenerationView, generate
+from space.generation.request import ANY, MAX_PICTURES, MAX_SEED, GenerationRequest
+from space.models import Models
 
-SEED = 1
-QUIET = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-
-# On a phone the pictures lie below the fold.
-SHOW_PICTURES = """() => {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (innerWidth <= 640)
-        document.getElementById("%s").scrollIntoView({behavior: calm ? "auto" : "smooth"});
-}"""
+FIRST_SEED = 1
 
 
-class Running:
-    """Which visitors' pictures are being drawn, so that each can stop their own."""
+class RunningVisits:
+    """The visitors for whom pictures are being drawn; each can stop their own run."""
 
-    def __init__(self):
-        self._asked: dict[str | None, threading.Event] = {}
+    def __init__(self) -> None:
+        self._stops: dict[str | None, threading.Event] = {}
 
     def __contains__(self, session: str | None) -> bool:
-        return session in self._asked
+        return session in self._stops
 
     def begin(self, session: str | None) -> threading.Event:
-        self._asked[session] = threading.Event()
-        return self._asked[session]
+        self._stops[session] = threading.Event()
+        return self._stops[session]
 
-    def stop(self, session: str | None) -> None:
-        if session in self._asked:
-            self._asked[session].set()
+    def stop(self, visitor: gr.Request) -> None:
+        """End this visitor's run early: `/sample` and its like then return what was drawn so far."""
+        if visitor.session_hash in self._stops:
+            self._stops[visitor.session_hash].set()
 
-    def end(self, session: str | None, asked: threading.Event) -> None:
-        if self._asked.get(session) is asked:  # one that was left may end after the next has begun
-            del self._asked[session]
-
-
-@dataclass(frozen=True)
-class Easel:
-    """The parts that show a run. outputs: in the order of `layout`. column: the id of the column it stands in."""
-
-    leave: gr.Button
-    stop: gr.Button
-    others: gr.Button
-    outputs: list[Component | gr.Column | gr.Row]
-    column: str
+    def end(self, session: str | None, stop: threading.Event) -> None:
+        if self._stops.get(session) is stop:  # an abandoned run may end after the next one has begun
+            del self._stops[session]
 
 
-def build_easel(welcome: str, *, prefix: str = "") -> Easel:
-    """Lay out the right-hand column of a tab; `welcome` is the HTML that it shows before anything is drawn.
+class Panel:
+    """The right-hand column of a tab: an introduction, then new pictures as they grow, Stop, downloads and a table.
 
-    prefix: of the ids of its parts.
+    running: shared by the panels whose Stop buttons call the same endpoint. introduction: HTML. prefix: of the ids of
+    the panel's parts.
     """
-    with gr.Column(scale=3, min_width=300, elem_id=f"{prefix}drawn", elem_classes="result"):
-        with gr.Column() as before:
-            gr.HTML(welcome, elem_id=f"{prefix}what-it-writes", elem_classes="welcome")
-        with gr.Column(visible=False) as stage:
-            live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
-            with gr.Row(elem_classes="under"):
-                with gr.Row(visible=False) as queued:
-                    leave = gr.Button("Leave the queue", size="sm")
-                with gr.Row(visible=False) as writing:
-                    stop = gr.Button("Stop", size="sm")
-                with gr.Row(visible=False) as done:
-                    others = gr.Button("Draw others", size="sm")
-                    sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
-                    archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
-            table = gr.HTML(label="table", elem_id=f"{prefix}drawn-numbers", elem_classes=["numbers", "drawn"])
-        pictures = gr.Gallery(label="pictures", format="png", visible=False)
-        numbers = gr.JSON(label="numbers", visible=False)
-    outputs = [live, pictures, sheet, archive, numbers, table, before, stage, queued, writing, done]
-    return Easel(leave, stop, others, outputs, f"{prefix}drawn")
+
+    def __init__(self, models: Models, running: RunningVisits, introduction: str, *, prefix: str = ""):
+        self.running, self.elem_id = running, f"{prefix}drawn"
+        self.layers = [*(level.name for level in models.cst("int8").tokenizer.levels), LAST_STAGE]
+        with gr.Column(scale=3, min_width=300, elem_id=self.elem_id, elem_classes="result"):
+            with gr.Column() as self.introduction:
+                gr.HTML(introduction, elem_id=f"{prefix}what-it-writes", elem_classes="welcome")
+            with gr.Column(visible=False) as self.stage:
+                self.live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
+                with gr.Row(elem_classes="under"):
+                    with gr.Row(visible=False) as self.queue_row:
+                        self.leave_button = gr.Button("Leave the queue", size="sm")
+                    with gr.Row(visible=False) as self.stop_row:
+                        self.stop_button = gr.Button("Stop", size="sm")
+                    with gr.Row(visible=False) as self.done_row:
+                        self.again_button = gr.Button("Draw others", size="sm")
+                        self.sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
+                        self.archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
+                self.table = gr.HTML(label="table", elem_id=f"{prefix}drawn-numbers", elem_classes=["numbers", "drawn"])
+            self.pictures = gr.Gallery(label="pictures", format="png", visible=False)
+            self.numbers = gr.JSON(label="numbers", visible=False)
+
+    @property
+    def outputs(self) -> list[Block]:
+        """The keys of every update; the API returns the first six, in this order."""
+        api = [self.live, self.pictures, self.sheet, self.archive, self.numbers, self.table]
+        return [*api, self.introduction, self.stage, self.queue_row, self.stop_row, self.done_row]
+
+    def show(self, view: GenerationView | None, *, waiting: bool = False) -> Update:
+        """An update of all outputs; None goes back to the introduction. waiting: in the queue for the model."""
+        is_running = view is not None and view.numbers is None
+        content = view or GenerationView()
+        return {
+            self.live: content.live,
+            self.pictures: content.pictures,
+            self.sheet: content.sheet,
+            self.archive: content.archive,
+            self.numbers: content.numbers,
+            self.table: content.table,
+            self.introduction: gr.update(visible=view is None),
+            self.stage: gr.update(visible=view is not None),
+            self.queue_row: gr.update(visible=waiting),
+            self.stop_row: gr.update(visible=is_running and not waiting),
+            self.done_row: gr.update(visible=view is not None and not is_running),
+        }
+
+    def show_waiting(self, count: int) -> Update:
+        """What is seen between a click and the first code."""
+        return self.show(GenerationView(empty_gallery(count, "Waiting for the model", self.layers)), waiting=True)
+
+    def show_introduction(self) -> Update:
+        return self.show(None)
+
+    def generate(self, sampler: Sampler, request: GenerationRequest, visitor: gr.Request) -> Iterator[Update]:
+        """Draw new pictures until they are done, or until this visitor clicks Stop."""
+        stop = self.running.begin(visitor.session_hash)
+        try:
+            with tempfile.TemporaryDirectory() as folder:  # Gradio copies each file before it asks for the next update
+                for view in generate(sampler, request, Path(folder), stop.is_set):
+                    yield self.show(view)
+        finally:
+            self.running.end(visitor.session_hash, stop)
+
+    def connect(
+        self,
+        handler: Callable[..., Iterator[Update]],
+        inputs: Sequence[Block],
+        *,
+        button: gr.Button,
+        count: gr.Slider,
+        seed: gr.Number,
+        api_name: str,
+        examples: Sequence[gr.Button] = (),
+        choose: Callable[..., Update] | None = None,
+        chosen: Sequence[Block] = (),
+    ) -> None:
+        """Call `handler` when the button is clicked, or "Draw others", or an example.
+
+        A click on an example first calls `choose`, which fills in the fields `chosen`.
+        """
+        clicks = [each.click for each in (button, self.again_button, *examples)]
+        shown: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": self.live, **MODEL_QUEUE}
+        private: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last", **shown}
+        # Without the queue: the model may still be busy with another visitor.
+        gr.on(clicks, self.show_waiting, count, self.outputs, **QUIET)
+        runs = [
+            button.click(handler, inputs, self.outputs, api_name=api_name, **shown),
+            self.again_button.click(random_seed, None, seed, **QUIET).then(handler, inputs, self.outputs, **private),
+        ]
+        if examples:
+            filled_in = gr.on([each.click for each in examples], choose, None, chosen, **QUIET)
+            runs.append(filled_in.then(handler, inputs, self.outputs, **private))
+        for run in runs:
+            run.failure(self.show_introduction, None, self.outputs, **QUIET)
+        self.leave_button.click(self.show_introduction, None, self.outputs, cancels=runs, **QUIET)
+        gr.on(clicks, None, js=scroll_to(self.elem_id), api_visibility="private")
 
 
-def who(color: str, shape: str, texture: str) -> str:
-    """HTML that says who gives each level: "yours", "GPT", or other words."""
-    levels = {"color": color, "shape": shape, "texture": texture}
-    chips = (f'<span data-by="{by}">{name} <b>{by}</b></span>' for name, by in levels.items())
+def level_sources(color: str, shape: str, texture: str) -> str:
+    """HTML that names the source of each level: "yours", "GPT", or other words."""
+    sources = {"color": color, "shape": shape, "texture": texture}
+    chips = (f'<span data-by="{source}">{name} <b>{source}</b></span>' for name, source in sources.items())
     return f'<p class="who">{"".join(chips)}</p>'
 
 
 def choose_kind(kinds: Sequence[str], *, elem_id: str, label: str = "Kind of flower") -> gr.Dropdown:
     """A list of the kinds of flower."""
     kind = gr.Dropdown([ANY, *kinds], value=ANY, label=label, elem_id=elem_id)
-    # Gradio's own refuses another spelling, and lists all names where `Sampler` knows the nearest.
-    kind.preprocess = str
+    # Gradio's own `preprocess` accepts only exact names; `Sampler` ignores case and suggests the nearest names.
+    kind.preprocess = str  # type: ignore[method-assign, assignment]
     return kind
 
 
-def choose_count(*, prefix: str = "") -> tuple[gr.Slider, gr.Number, gr.Button]:
-    """(how many pictures, the seed, the button for a new one). prefix: of their ids."""
+def choose_count(*, prefix: str = "", api_name: str | None = None) -> tuple[gr.Slider, gr.Number]:
+    """(number of pictures, seed), with a button for a new seed. prefix: of their ids. api_name: of the button."""
     with gr.Row(elem_id=f"{prefix}how-many", elem_classes="how-many", equal_height=True):
-        count = gr.Slider(1, MOST, 4, step=1, label="Pictures", min_width=120)
+        count = gr.Slider(1, MAX_PICTURES, 4, step=1, label="Pictures", min_width=120)
         with gr.Column(min_width=120, elem_id=f"{prefix}seed", elem_classes="seed"):
-            seed = gr.Number(SEED, label="Seed", precision=0)
+            seed = gr.Number(FIRST_SEED, label="Seed", precision=0)
             new_seed = gr.Button("New seed", size="sm", elem_id=f"{prefix}new-seed", elem_classes="new-seed")
-    return count, seed, new_seed
+    visibility = {**QUIET, "api_visibility": "public", "api_name": api_name} if api_name else QUIET
+    new_seed.click(random_seed, None, seed, **visibility)
+    return count, seed
 
 
-def connect(
-    easel: Easel,
-    models: Models,
-    handler: Callable[..., Iterator[tuple]],
-    inputs: list[Component],
-    *,
-    press: gr.Button,
-    count: gr.Slider,
-    seed: gr.Number,
-    name: str,
-    examples: Sequence[gr.Button] = (),
-    pick: Callable[..., Any] | None = None,
-    picked: Sequence[Component] = (),
-) -> None:
-    """Let the buttons of a tab draw. name: of the action.
-
-    examples: more buttons, of which a press first lets `pick` set the components `picked`, and then draws too.
-    """
-    buttons = (press, easel.others, *examples)
-    told = {"show_progress": "minimal", "show_progress_on": easel.outputs[0], **MODEL_QUEUE}  # the place in the queue
-    again = {"api_visibility": "private", "trigger_mode": "always_last", **told}
-    # At once, while the model may still be busy with another visitor's wish.
-    gr.on([button.click for button in buttons], waiting(models), count, easel.outputs, **QUIET)
-    runs = [
-        press.click(handler, inputs, easel.outputs, api_name=name, **told),
-        easel.others.click(any_seed, None, seed, **QUIET).then(handler, inputs, easel.outputs, **again),
-    ]
-    if examples:
-        chosen = gr.on([button.click for button in examples], pick, None, list(picked), **QUIET)
-        runs.append(chosen.then(handler, inputs, easel.outputs, **again))
-    for run in runs:
-        run.failure(lambda: layout(None), None, easel.outputs, **QUIET)
-    easel.leave.click(lambda: layout(None), None, easel.outputs, cancels=runs, **QUIET)
-    gr.on([button.click for button in buttons], None, js=SHOW_PICTURES % easel.column, api_visibility="private")
-
-
-def show(running: Running, session: str | None, ask: Callable[[], tuple[Sampler, Wish]]) -> Iterator[tuple]:
-    """Draw what is asked for -> values of an easel's outputs, again and again. What is wrong is said in words."""
-    stop = running.begin(session)
-    try:
-        sampler, wish = ask()
-        with tempfile.TemporaryDirectory() as folder:  # Gradio copies what is yielded before it asks for more
-            for drawn in draw(sampler, wish, Path(folder), stop.is_set):
-                yield layout(drawn)
-    except ValueError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-    finally:
-        running.end(session, stop)
-
-
-def waiting(models: Models) -> Callable[[int], tuple]:
-    """What is seen between a press and the first code."""
-    names = [level.name for level in models.cst("int8").tokenizer.levels]
-    return lambda count: layout(Drawn(live=blank(count, "Waiting for the model", [*names, LAST])), waiting=True)
-
-
-def any_seed() -> int:
-    """A seed by chance, 0 to 2147483647."""
-    return secrets.randbelow(MOST_SEED + 1)
-
-
-def layout(drawn: Drawn | None, *, waiting: bool = False) -> tuple:
-    """Values of all outputs, and which parts of the tab are seen; values, never `gr.skip()`: see `reconstruct`."""
-    begun = drawn is not None
-    writing = begun and drawn.numbers is None
-    return (
-        *(drawn or Drawn()).outputs(),
-        gr.Column(visible=not begun),  # welcome
-        gr.Column(visible=begun),  # stage
-        gr.Row(visible=waiting),  # Leave the queue
-        gr.Row(visible=writing and not waiting),  # Stop
-        gr.Row(visible=begun and not writing),  # downloads
-    )
-
-
-def stopper(running: Running) -> Callable[..., None]:
-    """The function behind Stop."""
-
-    def stop(request: gr.Request) -> None:
-        """End the drawing that this visitor has begun: `/sample` then returns what there is, painted and counted."""
-        running.stop(request.session_hash)
-
-    return stop
+def random_seed() -> int:
+    """A random seed, 0 to 2147483647."""
+    return secrets.randbelow(MAX_SEED + 1)

@@ -1,4 +1,4 @@
-"""Put together the folder that is a Space: app.py, what it needs, the card and the pinned packages; nothing else.
+"""Assemble the folder of a Space: app.py, what it imports, the card and the pinned packages; nothing else.
 
 python -m space build --out dist/space --hardware cpu
 """
@@ -16,23 +16,23 @@ from cst.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cst", "prior", "space")
-LEFT_OUT = {"training", "evaluation", "hosting", "docs", "pictures", "__pycache__"}  # folders that no host needs
-MANIFEST = "bundle.json"  # lists what was written, so that building again deletes nothing else
+LEFT_OUT = {"training", "evaluation", "hosting", "docs", "pictures", "__pycache__"}  # folders that a host does not need
+MANIFEST = "bundle.json"  # lists the written files, so that a rebuild deletes nothing else
 MADE_BY = "python -m space build"
-LARGE = 10 * 2**20  # bytes; above, the Hub keeps a file in its large file storage
-ATTRIBUTES = ("*.onnx", "*.safetensors", "*.jpg", "*.png", "*.webp")  # binary files: not for git itself
+LARGE_FILE = 10 * 2**20  # bytes; the Hub stores larger files in its large file storage
+ATTRIBUTES = ("*.onnx", "*.safetensors", "*.jpg", "*.png", "*.webp")  # binary files: stored with git LFS
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a Space runs: the Hub's name for it, the pinned packages, and the version of Python there."""
+    """Where a Space runs: the Hub's name for the hardware, the file of pinned packages, and the version of Python."""
 
     flavor: str
     requirements: str
     python: str
 
 
-# ZeroGPU offers 3.10.13 and 3.12.12 alone, and this code wants 3.11 at least.
+# ZeroGPU offers only 3.10.13 and 3.12.12, and this code needs at least 3.11.
 HARDWARE = {
     "cpu": Hardware("cpu-basic", "requirements.txt", "3.11"),
     "zerogpu": Hardware("zero-a10g", "requirements-zerogpu.txt", "3.12.12"),
@@ -49,16 +49,18 @@ class BuiltFile:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m space build", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="an empty or new folder, or an old one")
-    parser.add_argument("--hardware", default="cpu", choices=HARDWARE, help="what the Space will run on (default cpu)")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="a new or empty folder, or one that this command wrote"
+    )
+    parser.add_argument("--hardware", default="cpu", choices=HARDWARE, help="hardware of the Space (default cpu)")
     flags = parser.parse_args(arguments)
     print(listing(build(flags.out, flags.hardware)))
 
 
 def build(out: Path, hardware: str, *, root: Path = ROOT) -> list[BuiltFile]:
-    """Write the bundle for "cpu" or "zerogpu" to `out`, whole or not at all -> its files, by name.
+    """Write the bundle for "cpu" or "zerogpu" to `out`, completely or not at all -> its files, by name.
 
-    Raises ValueError for a folder that holds what this command did not write, and for a damaged model.
+    Raises ValueError for a folder with files that this command did not write, and for a damaged model.
     """
     out = out.resolve()
     check_out(out)
@@ -86,22 +88,22 @@ def build(out: Path, hardware: str, *, root: Path = ROOT) -> list[BuiltFile]:
 
 
 def contents(root: Path) -> list[Path]:
-    """What a host needs of the repository: all of its packages but `LEFT_OUT`, the models, and app.py."""
-    folders = [folder for package in PACKAGES for folder in needed(root / package)]
+    """The files of the repository that a host needs: the packages without `LEFT_OUT`, the models, and app.py."""
+    folders = [folder for package in PACKAGES for folder in needed_folders(root / package)]
     files = [root / "app.py", root / "LICENSE", *(path for folder in folders for path in files_of(folder))]
-    return sorted(path for path in files if path != root / "space" / "README.md")  # which becomes the Space's card
+    return sorted(path for path in files if path != root / "space" / "README.md")  # it becomes the card
 
 
-def needed(folder: Path) -> Iterator[Path]:
-    """A folder and those below it, but `LEFT_OUT` and hidden ones."""
+def needed_folders(folder: Path) -> Iterator[Path]:
+    """A folder and those below it, except `LEFT_OUT` and hidden ones."""
     yield folder
     for child in sorted(folder.iterdir()):
         if child.is_dir() and child.name not in LEFT_OUT and not child.name.startswith("."):
-            yield from needed(child)
+            yield from needed_folders(child)
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """The files right in a folder; of a model, its config, its model card and the files it names.
+    """The files directly in a folder; of a model, its config, its model card and the files that the config names.
 
     Raises ValueError if a model's file is missing or altered.
     """
@@ -116,7 +118,7 @@ def files_of(folder: Path) -> Iterator[Path]:
 
 
 def put_in_place(part: Path, out: Path, *, old: Path) -> None:
-    """Let a folder take the place of `out`, which goes to `old`, or stays where that fails."""
+    """Replace `out` by a folder. The previous one is moved to `old`, and back if that fails."""
     if not out.exists():
         part.rename(out)
         return
@@ -129,24 +131,24 @@ def put_in_place(part: Path, out: Path, *, old: Path) -> None:
 
 
 def check_out(out: Path) -> None:
-    """Raise ValueError unless nothing is lost when `out` is replaced: it is new, empty, or written by this command."""
+    """Raise ValueError unless `out` is new, empty, or was written by this command, so that nothing is lost."""
     if not out.exists():
         return
     if not out.is_dir():
         raise ValueError(f"'{out}' is a file; give --out a folder")
-    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() or path.is_symlink()}
+    present = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() or path.is_symlink()}
     try:
-        values = json.loads((out / MANIFEST).read_text()) if found else {}
-        mine = set(values["files"]) if values.get("made_by") == MADE_BY else set()
+        values = json.loads((out / MANIFEST).read_text()) if present else {}
+        written = set(values["files"]) if values.get("made_by") == MADE_BY else set()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        mine = set()
-    strange = sorted(name for name in found - mine if "__pycache__" not in name.split("/"))
-    if strange:
-        raise ValueError(f"'{out}' holds {strange[0]}, which {MADE_BY} did not write; give --out a new or empty folder")
+        written = set()
+    foreign = sorted(name for name in present - written if "__pycache__" not in name.split("/"))
+    if foreign:
+        raise ValueError(f"'{out}' holds {foreign[0]}, which {MADE_BY} did not write; give --out a new or empty folder")
 
 
 def read_pins(path: Path) -> dict[str, str]:
-    """Distribution -> version, of a requirements file and those it refers to. Raises ValueError for what is no pin."""
+    """Distribution -> version, of a requirements file and those it includes. Raises ValueError for other lines."""
     pins: dict[str, str] = {}
     for line in path.read_text().splitlines():
         line = line.partition("#")[0].strip()
@@ -161,17 +163,18 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def card(text: str, hardware: Hardware, gradio: str) -> str:
-    """The Space's README with the front matter of its hardware, whose Gradio is the one that is pinned."""
-    given = {"sdk_version": gradio, "python_version": f'"{hardware.python}"', "suggested_hardware": hardware.flavor}
-    for key, value in given.items():
+    """The Space's README with the front matter of its hardware and the pinned version of Gradio."""
+    fields = {"sdk_version": gradio, "python_version": f'"{hardware.python}"', "suggested_hardware": hardware.flavor}
+    for key, value in fields.items():
         text, count = re.subn(rf"^{key}: .*$", f"{key}: {value}", text, count=1, flags=re.MULTILINE)
         assert count == 1, f"the card has no {key}"
     return text
 
 
 def listing(files: Sequence[BuiltFile]) -> str:
-    """The files and their bytes, and the sums, for people."""
+    """A readable list of the files, their sizes and the totals."""
     lines = [f"{file.size:>12,}  {file.name}" for file in files]
-    large = sum(file.size > LARGE for file in files)
+    large = sum(file.size > LARGE_FILE for file in files)
     total = sum(file.size for file in files)
-    return "\n".join([*lines, f"{total:>12,}  bytes in {len(files)} files, {large} of them above {LARGE >> 20} MiB"])
+    lines.append(f"{total:>12,}  bytes in {len(files)} files, {large} of them above {LARGE_FILE >> 20} MiB")
+    return "\n".join(lines)

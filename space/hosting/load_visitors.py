@@ -1,4 +1,4 @@
-"""Visitors of a running page, played by programs: what they ask for, and what they see."""
+"""Simulated visitors of a running page: their requests, and the answers."""
 
 import random
 import threading
@@ -16,22 +16,22 @@ from gradio_client.utils import Status, is_file_obj_with_meta, traverse
 from cst.images import fit_within, load_image
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
 
-LOOK = 0.02  # seconds between two looks at a job
-BEGUN = (Status.PROCESSING, Status.ITERATING, Status.PROGRESS, Status.FINISHED)
-# What visitors do, in percent: see `Visitor`. A service time is from the turn to the answer; of "stop", from the press.
+POLL_INTERVAL = 0.02  # seconds between two looks at a job
+STARTED = (Status.PROCESSING, Status.ITERATING, Status.PROGRESS, Status.FINISHED)
+# What visitors do, in percent; see `Visitor`. Service time is from processing to the answer; of "stop", from the click.
 ACTS = {"reconstruct": 45, "sample": 30, "stop": 8, "cancel": 8, "leave": 9}
-SIDES, DETAILS = (200, 640, 1600), (128, 256, 512)  # pixels of photos, and of what is asked for
-NUMBERS = {"reconstruct": 10, "sample": 4}  # where they are among the outputs
+SIDES, DETAILS = (200, 640, 1600), (128, 256, 512)  # pixels of the photos, and of the requested pictures
+NUMBERS = {"reconstruct": 10, "sample": 4}  # their index in the outputs of the API
 
 
 @dataclass(frozen=True)
 class LoadConfig:
-    """How many visitors, until when, and by which chances."""
+    """How many visitors there are, how long they stay, and the seed of what they do."""
 
     visitors: int = 20
     minutes: float = 3.0
-    requests: int = 100_000  # none is begun after so many
-    patience: float = 600.0  # seconds after which an unanswered request is lost
+    requests: int = 100_000  # at most
+    patience: float = 600.0  # seconds after which an unanswered request counts as lost
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,30 +44,30 @@ class LoadConfig:
 
 @dataclass(frozen=True)
 class Request:
-    """One request as its visitor saw it, in seconds. rank: the largest place in the queue that was told, 1 is next."""
+    """One request, in seconds. rank: its largest place in the queue, where 1 is next."""
 
     act: str
     waiting: float
     service: float
     rank: int
-    failure: str | None = None  # in words
+    failure: str | None = None  # the error message
     lost: bool = False  # never answered
 
 
 @dataclass
 class Record:
-    """What all visitors have seen so far."""
+    """The requests of all visitors so far."""
 
-    most: int  # requests
+    max_requests: int
     done: list[Request] = field(default_factory=list)
     memory: list[tuple[int, float]] = field(default_factory=list)  # requests done, MiB resident
     begun: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self) -> bool:
-        """Whether one more request may be made."""
+        """Count one more request -> whether it may be made."""
         with self.lock:
-            self.begun += (allowed := self.begun < self.most)
+            self.begun += (allowed := self.begun < self.max_requests)
             return allowed
 
     def growth(self) -> tuple[float, float, float] | None:
@@ -88,34 +88,34 @@ class Lost(Exception):
 
 
 class Visitor:
-    """One person after another at one browser: each opens the page, asks for a few things, and goes."""
+    """A browser that opens the page again and again: each time it makes a few requests, then leaves."""
 
     def __init__(self, url: str, config: LoadConfig, number: int, record: Record, folder: Path):
         self.url, self.config, self.record, self.folder = url, config, record, folder
-        self.chance = random.Random(f"{config.seed} {number}")
+        self.random = random.Random(f"{config.seed} {number}")
         self.until = time.monotonic() + 60 * config.minutes
         self.left_open: list[Client] = []
 
     def stay(self) -> None:
-        """Make requests until the time or the number of requests is up."""
+        """Make requests until the time or the number of requests is used up."""
         while time.monotonic() < self.until:
             client = self.open()
             if client is None:
                 continue
-            for _ in range(self.chance.randint(1, 5)):
+            for _ in range(self.random.randint(1, 5)):
                 if time.monotonic() >= self.until or not self.record.begin():
                     client.close()
                     return
-                act = self.chance.choices(list(ACTS), list(ACTS.values()))[0]
+                act = self.random.choices(list(ACTS), list(ACTS.values()))[0]
                 self.record.done.append(self.make(act, client))
-                time.sleep(self.chance.random())
-            if not self.left_open and self.chance.random() < 0.2:
+                time.sleep(self.random.random())
+            if not self.left_open and self.random.random() < 0.2:
                 self.left_open.append(client)  # a tab left open
             else:
                 client.close()
 
     def open(self) -> Client | None:
-        """The page in a new tab; None, and a failure, if it does not come."""
+        """The page in a new tab; None, and a recorded failure, if it does not open."""
         watch = Watch(time.monotonic(), self.config.patience)
         watch.begun = watch.came
         try:
@@ -124,71 +124,71 @@ class Visitor:
                 httpx_kwargs={"timeout": self.config.patience},
             )  # fmt: skip
         except Exception as error:
-            self.record.done.append(Request("open", 0, watch.service, 0, told(error)))
+            self.record.done.append(Request("open", 0, watch.service, 0, one_line(error)))
             return None
 
     def make(self, act: str, client: Client) -> Request:
-        """Make one request and see to its end; whatever goes wrong is told by the result."""
+        """Make one request and wait for its end; the result records any failure."""
         watch = Watch(time.monotonic(), self.config.patience)
         try:
             getattr(self, act)(client, watch)
         except Lost:
             return Request(act, watch.waiting, watch.service, watch.rank, "no answer", lost=True)
-        except Exception as error:  # a failure is what is looked for
-            return Request(act, watch.waiting, watch.service, watch.rank, told(error))
+        except Exception as error:  # failures are what a load test is for
+            return Request(act, watch.waiting, watch.service, watch.rank, one_line(error))
         return Request(act, watch.waiting, watch.service, watch.rank)
 
     def reconstruct(self, client: Client, watch: "Watch") -> None:
-        """Upload a photo, small or large, and wait for all of it."""
-        side, detail = self.chance.choice(SIDES), self.chance.choice(DETAILS)
-        photo = self.folder / f"{self.chance.choice(list(EXAMPLE_PHOTOS))}-{side}.jpg"
+        """Upload a small or large photo, and wait for the result."""
+        side, detail = self.random.choice(SIDES), self.random.choice(DETAILS)
+        photo = self.folder / f"{self.random.choice(list(EXAMPLE_PHOTOS))}-{side}.jpg"
         job = client.submit(handle_file(photo), detail, "int8", api_name="/reconstruct")
-        size = self.fetch(watch.see(job))[NUMBERS["reconstruct"]]["size"]
+        size = self.fetch(watch.wait(job))[NUMBERS["reconstruct"]]["size"]
         if max(size) != min(side, detail):
             raise ValueError(f"a picture of {size} pixels came back for {detail} of {side}: another visitor's?")
 
     def sample(self, client: Client, watch: "Watch") -> None:
         """Draw one to four pictures and wait for them."""
-        seed = self.chance.randrange(10**6)
-        job = client.submit(count=self.chance.choice((1, 2, 4)), seed=seed, api_name="/sample")
-        found = self.fetch(watch.see(job))[NUMBERS["sample"]]["seed"]
-        if found != seed:
-            raise ValueError(f"pictures of seed {found} came back for {seed}: another visitor's?")
+        seed = self.random.randrange(10**6)
+        job = client.submit(count=self.random.choice((1, 2, 4)), seed=seed, api_name="/sample")
+        drawn_seed = self.fetch(watch.wait(job))[NUMBERS["sample"]]["seed"]
+        if drawn_seed != seed:
+            raise ValueError(f"pictures of seed {drawn_seed} came back for {seed}: another visitor's?")
 
     def stop(self, client: Client, watch: "Watch") -> None:
-        """Draw eight pictures, and press Stop when they begin to grow."""
-        job = client.submit(count=8, seed=self.chance.randrange(10**6), api_name="/sample")
-        watch.see(job, until=lambda: bool(job.outputs()))
+        """Draw eight pictures, and click Stop when they begin to grow."""
+        job = client.submit(count=8, seed=self.random.randrange(10**6), api_name="/sample")
+        watch.wait(job, until=lambda: bool(job.outputs()))
         watch.begun = time.monotonic()
         client.predict(api_name="/stop")
-        self.fetch(watch.see(job))
+        self.fetch(watch.wait(job))
 
-    def fetch(self, found: tuple) -> tuple:
-        """Load the pictures and files of an answer, as a browser does. Returns the answer; raises httpx.HTTPError."""
+    def fetch(self, answer: tuple) -> tuple:
+        """Download the pictures and files of an answer, like a browser. Returns the answer; raises httpx.HTTPError."""
         files: list[str] = []
-        traverse(found, lambda file: files.append(file["url"]), is_file_obj_with_meta)
+        traverse(answer, lambda file: files.append(file["url"]), is_file_obj_with_meta)
         with httpx.Client(timeout=self.config.patience) as browser:
             for file in dict.fromkeys(files):
                 browser.get(file).raise_for_status()
-        return found
+        return answer
 
     def cancel(self, client: Client, watch: "Watch") -> None:
-        """Ask for eight pictures, and take it back soon, in the queue or out of it."""
-        job = client.submit(count=8, seed=self.chance.randrange(10**6), api_name="/sample")
-        patience = time.monotonic() + self.chance.uniform(0.2, 2)
-        watch.see(job, until=lambda: time.monotonic() > patience)
+        """Request eight pictures, and cancel soon, whether still in the queue or not."""
+        job = client.submit(count=8, seed=self.random.randrange(10**6), api_name="/sample")
+        deadline = time.monotonic() + self.random.uniform(0.2, 2)
+        watch.wait(job, until=lambda: time.monotonic() > deadline)
         job.cancel()
 
     def leave(self, client: Client, watch: "Watch") -> None:
-        """Ask for eight pictures, and close the tab when they begin to grow."""
+        """Request eight pictures, and close the tab when they begin to grow."""
         calls = f"{self.url}/gradio_api/call/v2/sample"
         with httpx.Client(timeout=self.config.patience) as browser:
-            wish = {"count": 8, "seed": self.chance.randrange(10**6)}
-            event = browser.post(calls, json=wish).raise_for_status().json()["event_id"]
+            values = {"count": 8, "seed": self.random.randrange(10**6)}
+            event = browser.post(calls, json=values).raise_for_status().json()["event_id"]
             with browser.stream("GET", f"{calls}/{event}") as stream:
                 for line in stream.iter_lines():
                     if line.startswith("event: error"):
-                        raise ValueError("the wish was refused")
+                        raise ValueError("the request was rejected")
                     if line.startswith("event: generating"):
                         break
         watch.begun = time.monotonic()
@@ -196,7 +196,7 @@ class Visitor:
 
 @dataclass
 class Watch:
-    """When a request came, when it was its turn, and which places in the queue were told on the way."""
+    """When a request was made, when its processing began and ended, and its largest place in the queue."""
 
     came: float
     patience: float
@@ -212,30 +212,30 @@ class Watch:
     def service(self) -> float:
         return (self.ended or time.monotonic()) - self.begun if self.begun else 0.0
 
-    def see(self, job: Job, *, until: Callable[[], bool] | None = None) -> tuple | None:
-        """Look on until the job is done, or until `until()` -> its outputs. Raises Lost, and what the job raised."""
+    def wait(self, job: Job, *, until: Callable[[], bool] | None = None) -> tuple:
+        """Wait for a job -> its outputs, empty if `until()` is true first. Raises Lost, and what the job raised."""
         while not job.done():
             status = job.status()
             if status.code == Status.IN_QUEUE and status.rank is not None:
                 self.rank = max(self.rank, status.rank + 1)
-            if self.begun is None and status.code in BEGUN:
+            if self.begun is None and status.code in STARTED:
                 self.begun = time.monotonic()
             if until is not None and until():
-                return None
+                return ()
             if time.monotonic() - self.came > self.patience:
                 raise Lost
-            time.sleep(LOOK)
+            time.sleep(POLL_INTERVAL)
         self.ended = time.monotonic()
         self.begun = self.begun or self.ended
         return job.result()
 
 
-def told(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def make_photos(folder: Path) -> None:
-    """The example photos in every size that visitors upload."""
+    """Write the example photos in every size that visitors upload."""
     for name, file in EXAMPLE_PHOTOS.items():
         photo = load_image(EXAMPLES / file)
         for side in SIDES:

@@ -1,4 +1,4 @@
-"""Bits of HTML that several tabs show."""
+"""HTML that several tabs show: tables, color scales, and pictures inside the page."""
 
 import base64
 import html
@@ -7,22 +7,34 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-
-def whole(columns: Sequence[str], rows: Sequence[str], running_on: str) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
-    return (
-        f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="note">Painted with {html.escape(running_on)}.</p>'
-    )
+from space.color import ramp
 
 
-def row(name: str, meaning: str, cells: Sequence[str]) -> str:
+def table(columns: Sequence[str], rows: Sequence[str], note: str = "") -> str:
+    """A table of rows made by `table_row`. note: HTML below it."""
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
+    below = f'<p class="note">{note}</p>' if note else ""
+    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}"
+
+
+def table_row(name: str, meaning: str, cells: Sequence[str]) -> str:
+    """A quantity, an explanation of it, and its value in each column."""
     values = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr><th scope="row"><span>{name}</span><small>{meaning}</small></th>{values}</tr>'
 
 
+def color_scale(ticks: Sequence[str]) -> str:
+    """The scale of a map that is drawn in the colors of `ramp`, with labels at even distances."""
+    stops = ", ".join("rgb({}, {}, {})".format(*ramp()[i]) for i in range(0, 256, 15))
+    labels = "".join(f"<span>{tick}</span>" for tick in ticks)
+    return (
+        f'<div class="ramp" style="background: linear-gradient(90deg, {stops})"></div><div class="ticks">{labels}</div>'
+    )
+
+
 def data_url(picture: Image.Image, format: str = "PNG") -> str:
-    """A picture as an address; WebP loses a little, and takes a tenth of the bytes."""
+    """A picture as a data URL. WebP is lossy and takes a tenth of the bytes."""
     buffer = io.BytesIO()
-    picture.save(buffer, format, **({"quality": 80, "method": 0} if format == "WEBP" else {}))
+    options = {"quality": 80, "method": 0} if format == "WEBP" else {}
+    picture.save(buffer, format, **options)
     return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

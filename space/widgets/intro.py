@@ -1,4 +1,4 @@
-"""What a tab shows before it is used: its steps in words and on a photo; and pictures that lie inside the page."""
+"""What a tab shows before it is used: its steps in words and on a photo."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from space.widgets.html import data_url
 
 
 def explain(cst: CST, photo: Image.Image, steps: Sequence[tuple[str, str]]) -> str:
-    """A list of (name, sentence) beside what color, shape and texture draw of a small photo, and what is painted."""
+    """A list of (name, sentence), each with a picture: color, + shape, + texture, and the rendered photo."""
     tokens = cst.encode(photo)
-    pictures = [*(cst.draw(tokens, levels=levels) for levels in (1, 2, 3)), cst.decode(tokens)]
+    pictures = [*(cst.centroid_picture(tokens, levels=levels) for levels in (1, 2, 3)), cst.decode(tokens)]
     items = [
         f'<li><img src="{data_url(picture)}" alt=""><div><b>{name}</b><span>{text}</span></div></li>'
         for picture, (name, text) in zip(pictures, steps, strict=True)

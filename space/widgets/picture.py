@@ -3,8 +3,8 @@
 import gradio as gr
 
 
-def cell(name: str, meaning: str, below: str = "", *, crisp: bool = False) -> gr.Image:
-    """One picture of a row, its name and what it is."""
+def captioned_picture(name: str, meaning: str, below: str = "", *, crisp: bool = False) -> gr.Image:
+    """A picture in a row, with its name and what it is. below: HTML between picture and caption."""
     with gr.Column(min_width=140):
         picture = gr.Image(
             label=name.removeprefix("+ "), show_label=False, format="png", interactive=False,

@@ -1,4 +1,4 @@
-"""The folder a tokenizer is kept in: strict about its settings, its files and what belongs together."""
+"""The folder of a tokenizer: strict about its settings, its files and what belongs together."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ def change_tensors(folder: Path, name: str, **changes: np.ndarray | None) -> Non
     TokenizerConfig.load(folder).with_files(folder, name).save(folder)
 
 
-def test_an_artifact_says_what_it_is(artifact):
+def test_an_artifact_names_its_format(artifact):
     config = TokenizerConfig.load(artifact)
     assert config.levels == {"color": 16, "shape": 32, "texture": 64}
     assert (config.patch, config.beam) == (8, 4)
@@ -68,7 +68,7 @@ def test_a_saved_configuration_comes_back_as_it_was(artifact, tmp_path):
         ({"version": None}, "format .'cst-tokenizer', None"),
     ],
 )
-def test_a_configuration_that_is_not_understood_names_what_is_wrong(changes, said, copy):
+def test_an_invalid_configuration_is_refused_with_the_reason(changes, said, copy):
     change_config(copy, **changes)
     for load in (TokenizerConfig.load, OnnxTokenizer, TorchTokenizer, CST.from_pretrained):
         with pytest.raises(ValueError, match=said):
@@ -141,7 +141,7 @@ def test_a_missing_file_is_named(copy):
         OnnxTokenizer(copy, precision="float")
 
 
-def test_codebooks_alone_are_not_a_whole_tokenizer(codebooks_folder):
+def test_codebooks_without_rendernet_are_not_a_tokenizer(codebooks_folder):
     with pytest.raises(ValueError, match=r"has no rendernet.int8.onnx"):
         CST.from_pretrained(codebooks_folder)
     with pytest.raises(ValueError, match="no RenderNet; train one"):
@@ -152,7 +152,7 @@ def test_codebooks_alone_are_not_a_whole_tokenizer(codebooks_folder):
 def test_the_codebooks_of_another_tokenizer_are_refused(load, copy):
     texture = load_file(copy / "codebooks.safetensors")["texture"]
     change_tensors(copy, "codebooks.safetensors", texture=texture[::-1].copy())
-    with pytest.raises(ValueError, match=r"its codebooks are \w{16}, its config.json says"):
+    with pytest.raises(ValueError, match=r"its codebooks are \w{16}, its config.json names"):
         load(copy)
 
 

@@ -1,4 +1,4 @@
-"""How often codes occur: counted on training photos, kept with the tokenizer, checked when read."""
+"""Counts of codes: made from training photos, saved with the tokenizer, checked when read."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 import cst.training.count_codes
 from cst.images import pad_to_multiple, to_float
 from cst.photos import Photos, find_photos, split
-from cst.tokenizer.code_statistics import FILE, Statistics
+from cst.tokenizer.code_statistics import STATISTICS_FILE, Statistics
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 
@@ -40,7 +40,7 @@ def test_the_codes_of_training_photos_are_counted_and_no_others(folder, photos, 
     for counted, right in zip(statistics.counts, wanted, strict=True):
         assert counted.dtype == np.uint32 and np.array_equal(counted, right)
     assert "color" in capsys.readouterr().out
-    assert config.files[FILE] and config.files["codebooks.safetensors"]
+    assert config.files[STATISTICS_FILE] and config.files["codebooks.safetensors"]
 
 
 def test_a_limit_counts_fewer_photos(folder, photos):
@@ -52,16 +52,16 @@ def test_shares_sum_to_one_and_what_never_occurred_is_rare_but_not_impossible():
     assert np.allclose(statistics.share(0, np.array([0, 1, 2, 3])), [0.6, 0.3, 0.1, 0.1])
 
 
-def test_a_tokenizer_without_statistics_says_how_to_count_them(codebooks_folder):
+def test_missing_statistics_are_an_error_that_names_the_command(codebooks_folder):
     with pytest.raises(ValueError, match=r"has no statistics .* python -m cst count-codes"):
         Statistics.of_artifact(codebooks_folder, TokenizerConfig.load(codebooks_folder))
 
 
 def test_altered_statistics_are_refused(folder, photos):
     count(folder, photos)
-    data = bytearray((folder / FILE).read_bytes())
+    data = bytearray((folder / STATISTICS_FILE).read_bytes())
     data[-1] ^= 1
-    (folder / FILE).write_bytes(data)
+    (folder / STATISTICS_FILE).write_bytes(data)
     with pytest.raises(ValueError, match="damaged"):
         Statistics.of_artifact(folder, TokenizerConfig.load(folder))
 
@@ -70,7 +70,7 @@ def test_statistics_of_other_codebooks_are_refused(folder, photos):
     Statistics(tuple(np.ones(5, np.uint32) for _ in range(3))).save(
         folder, Codebooks.of_artifact(folder, TokenizerConfig.load(folder)).levels
     )
-    TokenizerConfig.load(folder).with_files(folder, FILE).save(folder)
+    TokenizerConfig.load(folder).with_files(folder, STATISTICS_FILE).save(folder)
     with pytest.raises(ValueError, match="does not fit"):
         Statistics.of_artifact(folder, TokenizerConfig.load(folder))
 

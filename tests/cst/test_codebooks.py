@@ -1,4 +1,4 @@
-"""The encoder: exactly the nearest centroids, whatever the data, in flat memory."""
+"""The encoder: exactly the nearest centroids, in constant memory."""
 
 import itertools
 import sys
@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from support.codebooks import make_codebooks, make_images, squared_errors
 
 from cst.tokenizer.codebooks import Codebooks, from_patches, to_patches
-from cst.tokenizer.nearest import Nearest
+from cst.tokenizer.nearest import NearestNeighbors
 
 
 def brute_force(x: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -20,7 +20,7 @@ def brute_force(x: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def hard_cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name -> (x, points) where float32 scores alone may name the wrong point."""
+    """Name -> (x, points) where float32 scores can pick the wrong point."""
     rng = np.random.default_rng(0)
     points = rng.normal(0, 0.1, (300, 192)).astype(np.float32)
     near = np.repeat(points[:1], 300, 0) + rng.normal(0, 1e-6, points.shape).astype(np.float32)
@@ -50,24 +50,24 @@ def hard_cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def test_search_finds_exactly_the_nearest_point(case):
     x, points = hard_cases()[case]
     distances = brute_force(x, points)
-    codes = Nearest(points, chunk=64)(x)
+    codes = NearestNeighbors(points, chunk=64)(x)
     assert codes.dtype == np.int32
     assert np.array_equal(distances[np.arange(len(x)), codes], distances.min(1))
 
 
 def test_of_equal_points_the_first_is_found():
     x, points = hard_cases()["duplicates"]
-    assert Nearest(points)(x).max() < 50
-    assert (Nearest(np.zeros((7, 3), np.float32))(np.ones((5, 3), np.float32)) == 0).all()
+    assert NearestNeighbors(points)(x).max() < 50
+    assert (NearestNeighbors(np.zeros((7, 3), np.float32))(np.ones((5, 3), np.float32)) == 0).all()
 
 
 @pytest.mark.parametrize("case", hard_cases())
 def test_search_does_not_depend_on_how_it_is_cut_into_chunks(case):
     x, points = hard_cases()[case]
-    whole = Nearest(points, chunk=10_000)(x)
-    assert np.array_equal(Nearest(points, chunk=128)(x), whole)
+    whole = NearestNeighbors(points, chunk=10_000)(x)
+    assert np.array_equal(NearestNeighbors(points, chunk=128)(x), whole)
     for chunk in (1, 7):
-        assert np.array_equal(Nearest(points, chunk=chunk)(x[:70]), whole[:70])
+        assert np.array_equal(NearestNeighbors(points, chunk=chunk)(x[:70]), whole[:70])
 
 
 def test_encoding_is_exactly_the_nearest_centroid():
@@ -115,15 +115,15 @@ def test_patches_lie_channel_first_and_come_back_as_they_were():
 def test_a_picture_made_of_centroids_encodes_to_its_own_tokens(beam):
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.normal(size=(192, 192)))[0].reshape(192, 3, 64)
-    axes = (axes - axes.mean(2, keepdims=True)).reshape(192, 192)  # no level says what an earlier one has said
+    axes = (axes - axes.mean(2, keepdims=True)).reshape(192, 192)  # orthogonal to the earlier levels
     color = np.array([[r, g, b] for r in (0.4, 0.6) for g in (0.4, 0.6) for b in (0.4, 0.6)])
     codebooks = Codebooks(color, axes[:32] * 0.3, axes[100:164] * 0.1)
     tokens = np.stack([rng.integers(size, size=(2, 6, 9)) for size in (8, 32, 64)], 1).astype(np.int32)
-    assert np.array_equal(codebooks.encode(codebooks.draw(tokens), beam=beam), tokens)
+    assert np.array_equal(codebooks.encode(codebooks.centroid_picture(tokens), beam=beam), tokens)
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_a_picture_encodes_alike_whole_and_in_pieces(beam):
+def test_a_picture_encodes_the_same_whole_and_in_pieces(beam):
     codebooks, images = make_codebooks(), make_images(3, 2, 3, 136, 640)  # more than one strip
     tokens = codebooks.encode(images, beam=beam)
     left, right = images[..., :320], np.ascontiguousarray(images[..., 320:])
@@ -140,9 +140,9 @@ def test_each_level_is_drawn_on_top_of_those_before_it():
     expected = (flat, flat + codebooks.shape[tokens[:, 1]])
     expected += (expected[1] + codebooks.texture[tokens[:, 2]],)
     for levels, patches in enumerate(expected, 1):
-        drawn = codebooks.draw(tokens, levels=levels)
+        drawn = codebooks.centroid_picture(tokens, levels=levels)
         assert np.array_equal(drawn, np.clip(from_patches(patches, 8), 0, 1))
-    assert np.array_equal(codebooks.draw(tokens), drawn)
+    assert np.array_equal(codebooks.centroid_picture(tokens), drawn)
 
 
 def test_levels_and_fingerprint_describe_the_codebooks():
@@ -178,7 +178,7 @@ def test_codebooks_of_another_form_are_refused(tmp_path):
         ([[1, 2]], "list"),
     ],
 )
-def test_images_of_another_form_are_refused_and_described(images, said):
+def test_invalid_images_are_refused_with_a_description(images, said):
     with pytest.raises(ValueError, match=said):
         make_codebooks().encode(images)
 
@@ -195,9 +195,9 @@ def test_images_of_another_form_are_refused_and_described(images, said):
         ([[1]], "list"),
     ],
 )
-def test_tokens_of_another_form_are_refused_and_described(tokens, said):
+def test_invalid_tokens_are_refused_with_a_description(tokens, said):
     with pytest.raises(ValueError, match=said):
-        make_codebooks().draw(tokens)
+        make_codebooks().centroid_picture(tokens)
 
 
 @given(
@@ -211,7 +211,7 @@ def test_encoding_gives_a_grid_of_codes_or_a_value_error(b, height, width, beam,
         tokens = codebooks.encode(images, beam=beam)
         assert (tokens.shape, tokens.dtype) == ((b, 3, height // 8, width // 8), np.int32)
         codebooks.check_tokens(tokens)
-        assert codebooks.draw(tokens).shape == images.shape
+        assert codebooks.centroid_picture(tokens).shape == images.shape
     else:
         with pytest.raises(ValueError):
             codebooks.encode(images, beam=beam)
@@ -221,20 +221,17 @@ def test_encoding_gives_a_grid_of_codes_or_a_value_error(b, height, width, beam,
 @pytest.mark.parametrize(("side", "beam"), [(2048, 1), (512, 16)])
 def test_encoding_a_large_picture_stays_under_500_mb(run_python, side, beam):
     code = f"""
-import re
 import numpy as np
+from cst.evaluation.process_memory import memory_bytes
 from cst.tokenizer.codebooks import Codebooks
-
-def mib(kind):  # of this process alone: getrusage would begin at what the parent had
-    return int(re.search(kind + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 
 rng = np.random.default_rng(0)
 normal = lambda *size: rng.standard_normal(size, dtype=np.float32)
 codebooks = Codebooks(rng.random((512, 3)), normal(2048, 192) / 10, normal(8192, 192) / 20)
 image = rng.random((1, 3, {side}, {side}), dtype=np.float32)
-before = mib("VmRSS")
+before = memory_bytes("VmRSS")
 codebooks.encode(image, beam={beam})
-print(mib("VmHWM") - before)
+print((memory_bytes("VmHWM") - before) / 2**20)
 """
     done = run_python("-c", code)
     assert float(done.stdout) < 500, done.stderr

@@ -67,11 +67,11 @@ def test_a_finished_fit_run_again_does_no_new_work(photos, tmp_path, monkeypatch
 
 def test_a_fit_is_not_resumed_with_other_settings(photos, tmp_path):
     fit(photos, tmp_path)
-    with pytest.raises(ValueError, match=r"was begun with other settings \(seed 0 -> 3\); give another --out"):
+    with pytest.raises(ValueError, match=r"was started with other settings \(seed 0 -> 3\); give another --out"):
         fit(photos, tmp_path, "--seed", "3")
 
 
-def test_the_result_is_an_artifact_of_codebooks_alone(codebooks_folder):
+def test_the_result_is_an_artifact_with_only_codebooks(codebooks_folder):
     config = TokenizerConfig.load(codebooks_folder)
     assert config.levels == {"color": 16, "shape": 32, "texture": 64}
     assert (config.patch, config.beam, config.rendernet) == (8, 4, None)
@@ -112,7 +112,7 @@ def test_unreadable_photos_are_skipped_counted_and_named(photos, tmp_path, capsy
     assert "2 unreadable photos skipped" in said
 
 
-def test_where_no_photo_can_be_read_the_fit_says_so(tmp_path):
+def test_a_fit_without_readable_photos_is_an_error(tmp_path):
     for name in ("one.jpg", "two.jpg", "three.jpg"):
         (tmp_path / name).write_text("no photo")
     with pytest.raises(ValueError, match=r"none of the \d photos can be read .*one.jpg: .*not a picture"):
@@ -162,5 +162,6 @@ def test_the_command_fits_prints_a_table_and_resumes(run_python, photos, tmp_pat
     refused = run_python(*command, "--texture", "65")
     assert refused.returncode == 2
     assert (
-        refused.stderr == f"error: '{tmp_path}' was begun with other settings (texture 64 -> 65); give another --out\n"
+        refused.stderr
+        == f"error: '{tmp_path}' was started with other settings (texture 64 -> 65); give another --out\n"
     )

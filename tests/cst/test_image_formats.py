@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from support.photos import make_photo
 
-from cst.image_formats import FORMATS, LOWEST, _encode, at_bytes, at_psnr, trying_at_bytes
+from cst.image_formats import FORMATS, LOWEST_QUALITY, _encode, at_bytes, at_psnr, iter_at_bytes
 from cst.images import to_float
 from cst.metrics import psnr
 
@@ -33,17 +33,17 @@ def test_no_quality_of_jpeg_would_have_been_better():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_where_nothing_fits_the_smallest_file_is_taken_and_its_bytes_told(format):
+def test_if_nothing_fits_the_lowest_quality_is_used(format):
     coded = at_bytes(make_photo(0, 64, 56), format, 10)
-    assert coded.quality == LOWEST[format]
+    assert coded.quality == LOWEST_QUALITY[format]
     assert coded.bytes > 10
 
 
-def test_the_search_can_be_left_after_every_file(monkeypatch):
+def test_the_search_can_be_stopped_after_each_file(monkeypatch):
     made = []
     monkeypatch.setattr("cst.image_formats._encode", lambda *given: made.append(given) or _encode(*given))
     photo = make_photo(0, 64, 56)
-    steps = trying_at_bytes(photo, "WEBP", 1200)
+    steps = iter_at_bytes(photo, "WEBP", 1200)
     for count in range(1, 4):
         assert next(steps) is None and len(made) == count
     *_, coded = steps
@@ -57,20 +57,20 @@ def test_an_unknown_format_is_refused_and_the_known_ones_named():
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("wanted", [24.0, 30.0])
-def test_the_smallest_file_is_found_that_is_near_enough(format, wanted):
+def test_the_smallest_file_with_the_psnr_is_found(format, wanted):
     photo = make_photo(0, 64, 56)
     coded = at_psnr(photo, format, wanted)
     assert psnr(to_float(coded.picture), to_float(photo)) >= wanted
     assert coded.bytes == len(_encode(photo, format, coded.quality))
-    if coded.quality > LOWEST[format]:
+    if coded.quality > LOWEST_QUALITY[format]:
         with Image.open(io.BytesIO(_encode(photo, format, coded.quality - 1))) as worse:
             assert psnr(to_float(worse.convert("RGB")), to_float(photo)) < wanted
 
 
-def test_where_no_quality_is_near_enough_the_best_is_taken():
+def test_if_no_quality_has_the_psnr_the_best_is_used():
     assert at_psnr(make_photo(0, 64, 56), "JPEG", 200.0).quality == 100
 
 
-def test_an_unknown_format_has_no_psnr_either():
+def test_an_unknown_format_is_refused_for_a_psnr_too():
     with pytest.raises(ValueError, match="no format 'GIF'"):
         at_psnr(make_photo(0, 16, 16), "GIF", 30.0)

@@ -1,4 +1,4 @@
-"""Reading any picture a person may have, and finding many of them."""
+"""Read any kind of picture, and find photos in folders and archives."""
 
 import contextlib
 import io
@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
-from support.bad_pictures import BROKEN, as_bytes
+from support.bad_pictures import BAD, ODD, encoded
 from support.photos import make_photo
 
 from cst import CST
-from cst.images import fit_within, load_image, pad_to_multiple, shorten, to_float, to_image, to_uint8
+from cst.images import fit_within, limit_shortest_side, load_image, pad_to_multiple, to_float, to_image, to_uint8
 from cst.photos import Entry, Photos, find_photos, is_validation, split
 
 STORED = {  # EXIF orientation -> how an upright picture lies in the file
@@ -47,7 +47,7 @@ def test_every_exif_orientation_comes_out_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = upright if way is None else upright.transpose(way)
-    assert np.array_equal(load_image(as_bytes(stored, exif=exif)), upright)
+    assert np.array_equal(load_image(encoded(stored, exif=exif)), upright)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
@@ -58,10 +58,10 @@ def test_a_broken_exif_block_leaves_the_pixels_as_they_lie():
         b"Exif\0\0MM\0\x2a\0\0\0\x08\xff\xff",
         b"Exif\0\0II\x2a\0\x08\0\0\0\x01\0\x12\x01",
     ):
-        assert load_image(as_bytes(photo, "JPEG", exif=block)).size == photo.size
+        assert load_image(encoded(photo, "JPEG", exif=block)).size == photo.size
     exif = Image.Exif()
     exif[0x0112] = 99
-    assert np.array_equal(load_image(as_bytes(photo, exif=exif)), photo)
+    assert np.array_equal(load_image(encoded(photo, exif=exif)), photo)
 
 
 @pytest.mark.parametrize(
@@ -88,30 +88,43 @@ def test_a_transparent_palette_color_becomes_white():
     picture = Image.new("P", (4, 4), 0)
     picture.putpalette([10, 20, 30, 40, 50, 60])
     picture.putpixel((1, 1), 1)
-    loaded = load_image(as_bytes(picture, transparency=0))
+    loaded = load_image(encoded(picture, transparency=0))
     assert (loaded.getpixel((0, 0)), loaded.getpixel((1, 1))) == ((255, 255, 255), (40, 50, 60))
 
 
 def test_the_transparent_color_of_an_rgb_or_gray_png_becomes_white():
-    assert pixel(load_image(as_bytes(Image.new("RGB", (4, 4), (1, 2, 3)), transparency=(1, 2, 3)))) == (255, 255, 255)
-    assert pixel(load_image(as_bytes(Image.new("L", (4, 4), 7), transparency=7))) == (255, 255, 255)
+    assert pixel(load_image(encoded(Image.new("RGB", (4, 4), (1, 2, 3)), transparency=(1, 2, 3)))) == (255, 255, 255)
+    assert pixel(load_image(encoded(Image.new("L", (4, 4), 7), transparency=7))) == (255, 255, 255)
 
 
 def test_a_16_bit_gray_png_keeps_its_tones():
     ramp = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
-    loaded = np.asarray(load_image(as_bytes(Image.fromarray(ramp))))
+    loaded = np.asarray(load_image(encoded(Image.fromarray(ramp))))
     assert np.array_equal(loaded, np.repeat(np.arange(256).reshape(16, 16, 1), 3, 2))
 
 
+def test_16_bit_color_keeps_its_tone():
+    make, _ = ODD["sixteen-bit-color.png"]
+    assert load_image(make()).getpixel((3, 2)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_every_odd_picture_is_read_at_its_size(name):
+    make, size = ODD[name]
+    picture = load_image(make())
+    assert (picture.mode, picture.size) == ("RGB", size)
+
+
 def test_a_cmyk_jpeg_keeps_its_colors():
-    loaded = load_image(as_bytes(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
+    loaded = load_image(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
     assert np.abs(np.array(pixel(loaded)) - (255, 0, 0)).max() <= 3
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_frame_is_taken(format):
+def test_an_animation_becomes_its_first_frame(format):
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "lime")]
-    data = as_bytes(frames[0], format, save_all=True, append_images=frames[1:], duration=50)
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=50)
     red, green, blue = pixel(load_image(data))
     assert red > 240 > 15 > max(green, blue)
 
@@ -120,7 +133,7 @@ def test_of_an_animation_the_first_frame_is_taken(format):
 def test_every_listed_format_is_read_from_a_path_and_from_bytes(format, tmp_path):
     photo = make_photo(1, 40, 24)
     path = tmp_path / "photo"
-    path.write_bytes(as_bytes(photo, format))
+    path.write_bytes(encoded(photo, format))
     assert load_image(path).size == photo.size
     assert np.array_equal(load_image(path), load_image(path.read_bytes()))
 
@@ -144,7 +157,7 @@ def test_arrays_of_every_depth_agree():
         (np.full((4, 4), np.nan), "[0, 1]"),
     ],
 )
-def test_an_array_that_is_no_picture_is_refused_and_described(array, said):
+def test_an_invalid_array_is_refused_with_a_description(array, said):
     with pytest.raises(ValueError) as error:
         load_image(array)
     assert said in str(error.value)
@@ -168,13 +181,13 @@ def test_any_array_gives_a_picture_of_its_size_or_a_value_error(array):
 # Files that are no picture --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", BAD)
 def test_a_file_that_is_no_picture_is_refused_by_name(name, tmp_path):
-    data, said = BROKEN[name]
+    make, message = BAD[name]
     path = tmp_path / name
-    path.write_bytes(data)
-    for source in (path, data):
-        with pytest.raises(ValueError, match=said):
+    path.write_bytes(make())
+    for source in (path, path.read_bytes()):
+        with pytest.raises(ValueError, match=message):
             load_image(source)
     with pytest.raises(ValueError, match=name):
         load_image(path)
@@ -191,7 +204,7 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "TGA"])
 def test_damage_anywhere_gives_a_picture_or_a_value_error(format):
     rng = np.random.default_rng(0)
-    whole = as_bytes(make_photo(2, 40, 24), format)
+    whole = encoded(make_photo(2, 40, 24), format)
     for attempt in range(60):
         data = bytearray(whole)
         for _ in range(3):
@@ -216,10 +229,10 @@ def test_odd_sizes_are_padded_by_their_edge_and_cropped_back(width, height, arti
     cst = CST.from_pretrained(artifact, target="cpu")
     tokens = cst.encode(photo)
     assert np.array_equal(tokens.codes, cst.tokenizer.encode(padded[None])[0])
-    assert cst.decode(tokens).size == cst.draw(tokens).size == photo.size
+    assert cst.decode(tokens).size == cst.centroid_picture(tokens).size == photo.size
 
 
-def test_every_8_bit_value_survives_the_way_to_float_and_back():
+def test_every_8_bit_value_survives_conversion_to_float_and_back():
     values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
     floats = to_float(Image.fromarray(values))
     assert (floats.dtype, floats.shape, floats.min(), floats.max()) == (np.float32, (3, 16, 16), 0, 1)
@@ -231,8 +244,8 @@ def test_every_8_bit_value_survives_the_way_to_float_and_back():
 def test_pictures_are_shrunk_but_never_enlarged():
     photo = make_photo(0, 120, 60)
     assert fit_within(photo, 40).size == (40, 20)
-    assert shorten(photo, 30).size == (60, 30)
-    assert fit_within(photo, 500).size == shorten(photo, 500).size == photo.size
+    assert limit_shortest_side(photo, 30).size == (60, 30)
+    assert fit_within(photo, 500).size == limit_shortest_side(photo, 500).size == photo.size
     assert fit_within(Image.new("RGB", (400, 1)), 20).size == (20, 1)
 
 
@@ -241,7 +254,7 @@ def test_pictures_are_shrunk_but_never_enlarged():
 
 @pytest.fixture
 def library(tmp_path) -> Path:
-    """Photos in nested folders, in a zip, and in a zip within a zip; beside files that are none."""
+    """Photos in nested folders, in a zip, and in a zip within a zip, and other files."""
     inner, outer = io.BytesIO(), tmp_path / "b" / "outer.zip"
     (tmp_path / "a" / "deep").mkdir(parents=True)
     outer.parent.mkdir()
@@ -249,10 +262,10 @@ def library(tmp_path) -> Path:
     make_photo(1, 20, 20).save(tmp_path / "a" / "two.webp")
     (tmp_path / "a" / "notes.txt").write_text("no photo")
     with zipfile.ZipFile(inner, "w") as archive:
-        archive.writestr("rose/four.png", as_bytes(make_photo(3, 20, 20)))
+        archive.writestr("rose/four.png", encoded(make_photo(3, 20, 20)))
     with zipfile.ZipFile(outer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("__MACOSX/._three.jpg", b"resource fork")
-        archive.writestr("tulip/three.jpg", as_bytes(make_photo(2, 20, 20), "JPEG"))
+        archive.writestr("tulip/three.jpg", encoded(make_photo(2, 20, 20), "JPEG"))
         archive.writestr("more.zip", inner.getvalue())
         archive.writestr("readme.md", "no photo")
     return tmp_path
@@ -269,7 +282,7 @@ def test_photos_are_found_in_nested_folders_zips_and_zips_in_zips(library):
     assert find_photos([library]) == entries
 
 
-def test_finding_nothing_says_where_it_looked(tmp_path):
+def test_finding_nothing_is_an_error_with_the_paths(tmp_path):
     with pytest.raises(ValueError, match=f"no such file or folder: '{tmp_path}/none'"):
         find_photos([tmp_path / "none"])
     with pytest.raises(ValueError, match=f"no photos found in '{tmp_path}'"):

@@ -1,4 +1,4 @@
-"""Training data: a matter of seed and step alone, so that a run can go on where it stopped."""
+"""Training crops depend only on seed and step, so that a run can resume."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def make_crops(photos, *, seed: int = 0, size: int = 32, batch: int = 4, scales=
     return Crops(Photos(find_photos([photos])), size=size, batch=batch, scales=scales, seed=seed)
 
 
-def test_crops_depend_on_seed_and_step_alone(photos):
+def test_crops_depend_only_on_seed_and_step(photos):
     crops = make_crops(photos)
     first = crops[7]
     assert (first.shape, first.dtype) == ((4, 3, 32, 32), np.uint8)

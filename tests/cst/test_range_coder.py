@@ -1,4 +1,4 @@
-"""Codes to bits and back, under any model that speaks in whole numbers."""
+"""Codes to bits and back, under any code model."""
 
 from fractions import Fraction
 
@@ -7,10 +7,9 @@ import pytest
 from constriction import stream
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.code_models import Pretender, random_tokens
+from support.code_models import NeighborModel, random_tokens
 
-from cst import CST
-from cst.codec.range_coder import PARTS, StaticModel, decode, encode, fixed_point
+from cst.codec.range_coder import PARTS, StaticModel, decode, encode, fixed_point, iter_decode
 from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 
@@ -24,8 +23,8 @@ SIDES = st.integers(1, 9)
 @given(SIZES, SIDES, SIDES, st.integers(0, 10**6))
 @example((1, 1, 1), 1, 1, 0)
 @settings(deadline=None)
-def test_codes_come_back_under_a_model_that_looks_at_those_before(sizes, h, w, seed):
-    tokens, model = random_tokens(sizes, h, w, seed), Pretender(sizes)
+def test_round_trip_under_a_model_of_earlier_codes(sizes, h, w, seed):
+    tokens, model = random_tokens(sizes, h, w, seed), NeighborModel(sizes)
     payload = encode(tokens, model)
     assert len(payload) % 4 == 0
     assert np.array_equal(decode(payload, tokens.shape, model), tokens)
@@ -33,7 +32,7 @@ def test_codes_come_back_under_a_model_that_looks_at_those_before(sizes, h, w, s
 
 @given(SIZES, SIDES, SIDES, st.integers(0, 10**6))
 @settings(deadline=None)
-def test_codes_come_back_under_counted_statistics(sizes, h, w, seed):
+def test_round_trip_under_counted_statistics(sizes, h, w, seed):
     rng = np.random.default_rng(seed)
     counts = tuple((rng.integers(2**32, size=size) >> rng.integers(32, size=size)).astype(np.uint32) for size in sizes)
     tokens, model = random_tokens(sizes, h, w, seed), StaticModel(Statistics(counts))
@@ -45,9 +44,9 @@ def test_codes_come_back_under_counted_statistics(sizes, h, w, seed):
 @pytest.mark.parametrize("heavy", [1, 2**23, PARTS])
 @pytest.mark.parametrize("size", [2, 3, 8192])
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_a_code_without_weight_is_written_even_beside_one_that_has_all(heavy, size, place):
-    class OneSided(Pretender):
-        def walk(self, tokens):
+def test_a_code_of_frequency_zero_can_be_written(heavy, size, place):
+    class OneSided(NeighborModel):
+        def code_distributions(self, tokens):
             weights = np.zeros(size, np.float32)
             weights[0 if place == "first" else -1] = heavy
             rows = np.arange(tokens.shape[1])
@@ -57,31 +56,28 @@ def test_a_code_without_weight_is_written_even_beside_one_that_has_all(heavy, si
     assert np.array_equal(decode(encode(tokens, OneSided((size,))), tokens.shape, OneSided((size,))), tokens)
 
 
-def test_what_is_likely_takes_few_bits_and_a_lone_code_none():
+def test_likely_codes_take_few_bits_and_a_single_code_none():
     near, far = np.zeros((1, 32, 32), np.int32), random_tokens((40,), 32, 32, 0)
-    model = Pretender((40,))
+    model = NeighborModel((40,))
     assert len(encode(near, model)) < 0.55 * len(encode(far, model))
-    assert encode(np.zeros((2, 8, 8), np.int32), Pretender((1, 1))) == b""
+    assert encode(np.zeros((2, 8, 8), np.int32), NeighborModel((1, 1))) == b""
 
 
-def test_how_far_it_is_is_told():
-    tokens, model, told = random_tokens((5, 6), 4, 5, 0), Pretender((5, 6)), []
-    payload = encode(tokens, model, told=told.append)
-    assert sum(told) == tokens.size and len(told) == 2 * 4 * 3
-    told.clear()
-    decode(payload, tokens.shape, model, told=told.append)
-    assert sum(told) == tokens.size
+def test_decoding_in_steps_counts_the_codes():
+    tokens, model = random_tokens((5, 6), 4, 5, 0), NeighborModel((5, 6))
+    counts = list(iter_decode(encode(tokens, model), tokens.shape, model))
+    assert sum(counts) == tokens.size and len(counts) == 2 * 4 * 3
 
 
 # The same on every machine --------------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.integers(0, 60_000), min_size=2, max_size=200).filter(any))
-@example([43, 0])  # what constriction's own conversion leaves the last symbol nothing of
+@example([43, 0])  # constriction's own conversion leaves nothing for the last symbol
 @example([PARTS, 0])
 @example([1, PARTS - 1])
 @settings(deadline=None)
-def test_every_code_owns_its_weight_and_one_part_more_to_the_last_part(weights):
+def test_every_code_owns_its_frequency_plus_one(weights):
     parts = fixed_point(np.array(weights, np.float32))
     room = PARTS - len(weights)
     assert parts.dtype == np.float32 and int(parts.astype(np.int64).sum()) == room
@@ -104,11 +100,11 @@ def test_the_coder_spends_exactly_these_parts():
             assert stream.queue.RangeDecoder(word).decode(family, weights[None])[0] == symbol
 
 
-def test_the_static_model_is_made_of_whole_numbers_that_the_file_pins_down():
+def test_the_static_model_has_whole_frequencies_and_a_fingerprint():
     config = TokenizerConfig.load(PRETRAINED)
     statistics = Statistics.of_artifact(PRETRAINED, config)
     model = StaticModel(statistics)
-    for weights, counts in zip(model.weights, statistics.counts, strict=True):
+    for weights, counts in zip(model.frequencies, statistics.counts, strict=True):
         assert weights.dtype == np.float32 and np.array_equal(weights, np.floor(weights))
         assert weights.min() >= 1 and weights.astype(np.int64).sum() <= PARTS
         assert (np.diff(weights[np.argsort(counts, kind="stable")]) >= 0).all()
@@ -119,40 +115,37 @@ def test_the_static_model_is_made_of_whole_numbers_that_the_file_pins_down():
 
 @pytest.mark.parametrize("counts", [[0], [0, 0, 0], [2**32 - 1] * 5, [2**32 - 1, 0, 0], list(range(9000))])
 def test_any_counts_make_a_model(counts):
-    (weights,) = StaticModel(Statistics((np.array(counts, np.uint32),))).weights
+    (weights,) = StaticModel(Statistics((np.array(counts, np.uint32),))).frequencies
     assert weights.min() >= 1 and weights.astype(np.int64).sum() <= PARTS
 
 
-# How it says no -------------------------------------------------------------------------------------------------------
+# Errors --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [-1, 5, 2**20])
-def test_a_code_the_model_does_not_know_is_refused(code):
+def test_a_code_outside_the_model_is_refused(code):
     tokens = np.full((1, 1, 2), code)
-    with pytest.raises(ValueError, match=rf"level 0 span {code} to {code}; accepted: 0 to 4, .* model 'static'"):
-        encode(tokens, Pretender((5,)))
+    with pytest.raises(
+        ValueError, match=rf"level 0 span {code} to {code}; accepted: 0 to 4, the codes of the code model"
+    ):
+        encode(tokens, NeighborModel((5,)))
 
 
 @given(st.binary(max_size=60))
 @settings(deadline=None)
 def test_any_payload_gives_codes_in_range_or_one_clear_error(payload):
     try:
-        tokens = decode(payload, (2, 3, 4), Pretender((5, 40)))
+        tokens = decode(payload, (2, 3, 4), NeighborModel((5, 40)))
     except ValueError as error:
         assert "its payload" in str(error) and "\n" not in str(error)
     else:
         assert tokens.min() >= 0 and tokens[0].max() < 5 and tokens[1].max() < 40
 
 
-def test_a_payload_that_goes_on_is_refused():
-    tokens, model = random_tokens((40, 40), 4, 5, 0), Pretender((40, 40))
+def test_a_payload_that_is_too_long_is_refused():
+    tokens, model = random_tokens((40, 40), 4, 5, 0), NeighborModel((40, 40))
     for more in (b"\1\2\3\4" * 3, b"\0" * 12):
-        with pytest.raises(ValueError, match="goes on after the last of 40 codes"):
+        with pytest.raises(ValueError, match="continues after the last of 40 codes"):
             decode(encode(tokens, model) + more, tokens.shape, model)
     with pytest.raises(ValueError, match="accepted: a multiple of 4"):
         decode(encode(tokens, model) + b"\1", tokens.shape, model)
-
-
-def test_an_unknown_model_is_refused(artifact):
-    with pytest.raises(ValueError, match="no model 'zip'; accepted: static"):
-        CST.from_pretrained(artifact, target="cpu").code_model("zip")

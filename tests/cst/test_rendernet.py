@@ -1,4 +1,4 @@
-"""The decoder: starts as the centroid picture, paints any size, and means the same on torch, in ONNX and in 8 bits."""
+"""RenderNet: starts as the centroid picture, takes any size, and agrees on torch, in ONNX and in 8 bits."""
 
 import shutil
 
@@ -14,7 +14,7 @@ from cst.metrics import psnr
 from cst.tokenizer import protocol
 from cst.tokenizer.config import PRESETS, RenderNetConfig
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
-from cst.tokenizer.rendernet import STREAM_LIMIT, RenderNet
+from cst.tokenizer.rendernet import ACTIVATION_LIMIT, RenderNet
 from cst.tokenizer.torch_runtime import TorchEncoder, TorchTokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,7 +38,7 @@ def tokenizer(artifact) -> TorchTokenizer:
 
 @pytest.mark.parametrize("config", [PRESETS["tiny"], RenderNetConfig(width=8, hidden=12, blocks=3)], ids=["tiny", "8"])
 @pytest.mark.parametrize("grid", GRIDS)
-def test_the_untrained_network_draws_the_centroid_picture(config, grid):
+def test_the_untrained_network_returns_the_centroid_picture(config, grid):
     codebooks, tokens = make_codebooks(), make_tokens(0, *grid)
     net = RenderNet(config, codebooks.tables)
     for mode in (net.train(), net.eval()):
@@ -46,38 +46,38 @@ def test_the_untrained_network_draws_the_centroid_picture(config, grid):
             continue  # BatchNorm has no statistics of a single value
         with torch.no_grad():
             picture = mode(torch.from_numpy(tokens)).clamp(0, 1).numpy()
-        assert np.allclose(picture, codebooks.draw(tokens), atol=1e-6)
+        assert np.allclose(picture, codebooks.centroid_picture(tokens), atol=1e-6)
 
 
-def test_a_patch_is_painted_from_its_neighborhood_alone(tokenizer):
+def test_a_patch_depends_only_on_its_neighborhood(tokenizer):
     tokens = make_tokens(1, 1, 9, 9)
     changed = tokens.copy()
     changed[0, 2, 4, 4] = (changed[0, 2, 4, 4] + 1) % 64
     gap = np.abs(tokenizer.decode(changed) - tokenizer.decode(tokens))[0].max(0)
-    reach = len(tokenizer.net.blocks)  # one 3x3 convolution a block
+    reach = len(tokenizer.net.blocks)  # one 3x3 convolution per block
     assert gap[4 * 8 : 5 * 8, 4 * 8 : 5 * 8].max() > 0
     gap[(4 - reach) * 8 : (5 + reach) * 8, (4 - reach) * 8 : (5 + reach) * 8] = 0
     assert gap.max() < 1e-6
 
 
-def test_overflow_is_the_mean_square_by_which_the_stream_exceeds_its_limit():
+def test_the_range_penalty_is_the_mean_square_beyond_the_limit():
     net = RenderNet(PRESETS["tiny"], make_codebooks().tables).eval()
     tokens = torch.from_numpy(make_tokens(0, 2, 3, 4))
     with torch.no_grad():
-        assert net(tokens, with_overflow=True)[1] == 0
-        net.embeddings[2].weight[:, 0] = 2 * STREAM_LIMIT + 1 - net.embeddings[0].weight[tokens[0, 0, 0, 0], 0]
+        assert net(tokens, with_range_penalty=True)[1] == 0
+        net.embeddings[2].weight[:, 0] = 2 * ACTIVATION_LIMIT + 1 - net.embeddings[0].weight[tokens[0, 0, 0, 0], 0]
         net.embeddings[0].weight[:, 0] = net.embeddings[0].weight[tokens[0, 0, 0, 0], 0]
         net.embeddings[1].weight[:, 0] = 0
-        picture, overflow = net(tokens, with_overflow=True)
-    streams = 1 + len(net.blocks)  # before and after every block; the blocks still add nothing
-    assert overflow.item() == pytest.approx(streams * (STREAM_LIMIT + 1) ** 2 / net.config.width, rel=1e-5)
+        picture, penalty = net(tokens, with_range_penalty=True)
+    states = 1 + len(net.blocks)  # before the first and after each block; untrained blocks add nothing
+    assert penalty.item() == pytest.approx(states * (ACTIVATION_LIMIT + 1) ** 2 / net.config.width, rel=1e-5)
     assert picture.shape == (2, 3, 24, 32)
 
 
-def test_overflow_pulls_on_the_weights_that_cause_it():
+def test_the_range_penalty_has_gradients_at_the_weights_that_cause_it():
     net = RenderNet(PRESETS["tiny"], make_codebooks().tables)
     net.embeddings[1].weight.data *= 100
-    net(torch.from_numpy(make_tokens(0, 2, 3, 4)), with_overflow=True)[1].backward()
+    net(torch.from_numpy(make_tokens(0, 2, 3, 4)), with_range_penalty=True)[1].backward()
     assert net.embeddings[1].weight.grad.abs().max() > 0
 
 
@@ -101,10 +101,10 @@ def test_8_bits_lose_little_of_what_the_network_adds(grid, artifact, tokenizer):
     tokens = make_tokens(4, *grid)
     small, full = (paint(artifact / name, tokens) for name in ("rendernet.int8.onnx", "rendernet.onnx"))
     assert small.shape == full.shape == (grid[0], 3, 8 * grid[1], 8 * grid[2])
-    assert psnr(small, full) > psnr(tokenizer.codebooks.draw(tokens), full) + 20
+    assert psnr(small, full) > psnr(tokenizer.codebooks.centroid_picture(tokens), full) + 20
 
 
-def test_the_network_paints_better_than_the_centroid_picture(artifact, photos):
+def test_the_network_improves_the_centroid_picture(artifact, photos):
     from cst.images import load_image, pad_to_multiple, to_float
     from cst.photos import find_photos, split
 
@@ -113,7 +113,7 @@ def test_the_network_paints_better_than_the_centroid_picture(artifact, photos):
     original = to_float(load_image(held_out.path))
     tokens = tokenizer.encode(pad_to_multiple(original, 8)[None])
     size = (slice(None), slice(original.shape[1]), slice(original.shape[2]))
-    drawn, painted = tokenizer.codebooks.draw(tokens)[0][size], tokenizer.decode(tokens)[0][size]
+    drawn, painted = tokenizer.codebooks.centroid_picture(tokens)[0][size], tokenizer.decode(tokens)[0][size]
     assert psnr(painted, original) > psnr(drawn, original) + 0.1
 
 
@@ -125,7 +125,7 @@ def test_an_exported_network_is_one_file(name, artifact, tmp_path):
     assert paint(tmp_path / name, make_tokens(0, 1, 2, 3)).shape == (1, 3, 16, 24)
 
 
-def test_the_shared_graph_reads_its_weights_from_the_artifact_alone(artifact):
+def test_the_shared_graph_reads_all_weights_from_the_artifact(artifact):
     model = onnx.load(artifact / "rendernet.float.onnx", load_external_data=False)
     places = {
         entry.value for item in model.graph.initializer for entry in item.external_data if entry.key == "location"
@@ -152,13 +152,13 @@ def test_the_export_folds_batchnorm_and_quantizes_the_convolutions(artifact):
     shapes = {item.name: list(item.dims) for item in small.graph.initializer}
     for weight, scale, _ in weights:
         assert kinds[weight] == TensorProto.INT8
-        assert shapes[scale] == shapes[weight][:1]  # one scale an output channel
+        assert shapes[scale] == shapes[weight][:1]  # one scale per output channel
 
 
 @pytest.mark.parametrize("beam", [1, 4, 32])
 def test_torch_and_numpy_find_the_same_codes(beam):
     codebooks, images = make_codebooks(), make_images(5, 2, 3, 128, 96)
-    images[..., :16] = 0.25  # flat patches, too
+    images[..., :16] = 0.25  # flat patches too
     ours = codebooks.encode(images, beam=beam)
     theirs = TorchEncoder(codebooks)(torch.from_numpy(images), beam=beam).numpy()
     differ = (ours != theirs).any(1)
@@ -194,7 +194,7 @@ def test_both_runtimes_are_tokenizers_and_agree(precision, artifact, tokenizer):
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int16])
-def test_tokens_of_any_integer_type_are_painted_alike(kind, artifact, tokenizer):
+def test_tokens_of_any_integer_type_render_the_same(kind, artifact, tokenizer):
     tokens = make_tokens(9, 1, 3, 4)
     for either in (OnnxTokenizer(artifact, target="cpu"), tokenizer):
         assert np.array_equal(either.decode(tokens.astype(kind)), either.decode(tokens))
@@ -203,7 +203,7 @@ def test_tokens_of_any_integer_type_are_painted_alike(kind, artifact, tokenizer)
         )
 
 
-def test_both_runtimes_refuse_what_is_out_of_range(artifact, tokenizer):
+def test_both_runtimes_refuse_invalid_input(artifact, tokenizer):
     tokens = make_tokens(9, 1, 3, 4)
     tokens[0, 1, 2, 3] = 32
     for either in (OnnxTokenizer(artifact, target="cpu"), tokenizer):

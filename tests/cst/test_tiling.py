@@ -1,4 +1,4 @@
-"""Large pictures are painted a piece at a time, and come out as if they were painted whole."""
+"""Large pictures are rendered in tiles, with the same result as in one piece."""
 
 import numpy as np
 import pytest
@@ -8,39 +8,40 @@ from cst import CST
 from cst.tokenizer.config import RenderNetConfig
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.rendernet import RenderNet
-from cst.tokenizer.tiling import windows
+from cst.tokenizer.tiling import tile_grid
 
 GRIDS = [(1, 1), (5, 3), (64, 64), (97, 31), (1, 300), (300, 2), (256, 256), (750, 1000), (33, 41)]
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize(("most", "margin"), [(20_480, 12), (6_800, 12), (100, 2), (10, 0), (1, 3)])
-def test_every_patch_is_kept_once_and_seen_with_its_margin(grid, most, margin):
+@pytest.mark.parametrize(("max_patches", "margin"), [(20_480, 12), (6_800, 12), (100, 2), (10, 0), (1, 3)])
+def test_every_patch_is_in_one_output_with_its_margin_in_the_input(grid, max_patches, margin):
     times, shapes = np.zeros(grid, int), set()
-    for window in windows(*grid, most=most, margin=margin):
-        times[window.kept] += 1
-        for seen, kept, length in zip(window.seen, window.kept, grid, strict=True):
-            assert 0 <= seen.start <= kept.start < kept.stop <= seen.stop <= length
-            assert kept.start - seen.start >= margin or seen.start == 0
-            assert seen.stop - kept.stop >= margin or seen.stop == length
-        shapes.add(tuple(seen.stop - seen.start for seen in window.seen))
-        assert np.array_equal(times[window.seen][window.inner], times[window.kept])
+    for tile in tile_grid(*grid, max_patches=max_patches, margin=margin):
+        times[tile.output] += 1
+        for outer, inner, length in zip(tile.input, tile.output, grid, strict=True):
+            assert 0 <= outer.start <= inner.start < inner.stop <= outer.stop <= length
+            assert inner.start - outer.start >= margin or outer.start == 0
+            assert outer.stop - inner.stop >= margin or outer.stop == length
+        shapes.add(tuple(side.stop - side.start for side in tile.input))
+        assert np.array_equal(times[tile.input][tile.crop], times[tile.output])
     assert (times == 1).all()
-    assert len(shapes) == 1 and np.prod(*shapes) <= max(most, (4 * margin) ** 2)
+    assert len(shapes) == 1 and np.prod(*shapes) <= max(max_patches, (4 * margin) ** 2)
 
 
-def test_a_grid_that_is_small_enough_is_one_window():
-    (only,) = windows(80, 85, most=6_800, margin=12)
-    assert only.seen == only.kept == (slice(0, 80), slice(0, 85))
+def test_a_small_grid_is_one_tile():
+    (tile,) = tile_grid(80, 85, max_patches=6_800, margin=12)
+    assert tile.input == tile.output == (slice(0, 80), slice(0, 85))
 
 
-@pytest.mark.parametrize(("most", "dearest"), [(20_480, 1.2), (6_800, 1.65)])
-def test_margins_of_the_largest_photo_cost_little(most, dearest):
-    seen = sum(np.prod([side.stop - side.start for side in w.seen]) for w in windows(256, 256, most=most, margin=12))
-    assert seen / 256**2 < dearest
+@pytest.mark.parametrize(("max_patches", "most"), [(20_480, 1.2), (6_800, 1.65)])
+def test_margins_of_the_largest_photo_cost_little(max_patches, most):
+    tiles = tile_grid(256, 256, max_patches=max_patches, margin=12)
+    total = sum(np.prod([side.stop - side.start for side in tile.input]) for tile in tiles)
+    assert total / 256**2 < most
 
 
-def test_the_margin_is_how_far_a_code_is_seen(one_thread):
+def test_the_margin_is_the_radius_of_the_receptive_field(one_thread):
     import torch
 
     config = RenderNetConfig(width=8, hidden=12, blocks=3)
@@ -61,7 +62,7 @@ def test_the_margin_is_how_far_a_code_is_seen(one_thread):
 @pytest.mark.parametrize("target", ["cpu", "openvino"])
 @pytest.mark.parametrize("precision", ["float", "int8"])
 @pytest.mark.parametrize("grid", [(1, 1), (1, 70), (3, 41), (37, 29), (50, 2)])
-def test_in_pieces_a_picture_is_the_same_as_in_one(grid, precision, target, artifact, monkeypatch):
+def test_tiles_do_not_change_the_picture(grid, precision, target, artifact, monkeypatch):
     if target == "openvino":
         pytest.importorskip("openvino")
     tokenizer, tokens = OnnxTokenizer(artifact, target=target, precision=precision, threads=1), make_tokens(0, 2, *grid)
@@ -73,7 +74,7 @@ def test_in_pieces_a_picture_is_the_same_as_in_one(grid, precision, target, arti
 
 
 @pytest.mark.parametrize("precision", ["float", "int8"])
-def test_the_packaged_network_paints_the_same_in_pieces(precision, monkeypatch):
+def test_tiles_do_not_change_the_picture_of_the_packaged_network(precision, monkeypatch):
     tokenizer = OnnxTokenizer(target="cpu", precision=precision)
     rng = np.random.default_rng(0)
     tokens = np.stack([rng.integers(level.size, size=(1, 30, 90)) for level in tokenizer.levels], 1)
@@ -83,7 +84,7 @@ def test_the_packaged_network_paints_the_same_in_pieces(precision, monkeypatch):
     assert np.abs(tokenizer.decode(tokens) - whole).max() <= (0 if precision == "int8" else 1e-6)
 
 
-def test_the_steps_of_painting_lead_to_the_picture(artifact, photos, monkeypatch):
+def test_decoding_in_steps_ends_with_the_picture(artifact, photos, monkeypatch):
     cst = CST.from_pretrained(artifact, target="cpu")
     tokens = cst.encode(photos / "photo-03.png")
     whole = cst.decode(tokens)

@@ -1,4 +1,4 @@
-"""The table of what each level, the decoder and other formats reach."""
+"""The table of the quality of each level, of the decoder and of other formats."""
 
 import json
 import math
@@ -92,11 +92,11 @@ def test_without_all_only_held_out_photos_are_measured(artifact, photos, tmp_pat
         cst.evaluation.tokenizer_quality.main(flags)
         assert strict((tmp_path / "table.json").read_text())["photos"] == held_out
     else:
-        with pytest.raises(ValueError, match="give --all to measure on every photo"):
+        with pytest.raises(ValueError, match="give --all to use every photo"):
             cst.evaluation.tokenizer_quality.main(flags)
 
 
-def test_unreadable_photos_are_left_out_and_nothing_readable_is_an_error(artifact, tmp_path):
+def test_unreadable_photos_are_skipped_and_nothing_readable_is_an_error(artifact, tmp_path):
     make_photo(0, 40, 40).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("no photo")
     flags = ["--all", "--no-codecs", "--tokenizer", str(artifact), "--out", str(tmp_path / "out")]

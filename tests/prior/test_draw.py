@@ -97,7 +97,7 @@ def test_an_output_that_is_a_file_is_refused(paths, tmp_path):
 def test_a_mistake_is_one_line_and_exit_code_2(run_python, gpt_folder, tmp_path):
     done = run_python("-m", "prior", "sample", "--prior", gpt_folder, "--out", tmp_path / "out")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "writes tokens of the tokenizer" in done.stderr
+    assert "this prior was trained on the tokenizer" in done.stderr
 
 
 def test_benchmark_compares_with_generate(gpt_folder, pixelcnn_folder, capsys):

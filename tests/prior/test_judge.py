@@ -168,7 +168,7 @@ def made_features(pictures: list[Image.Image]) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def bench(monkeypatch, flowers, tmp_path):
-    monkeypatch.setattr(judge_scores, "features", made_features)
+    monkeypatch.setattr(judge_scores, "network_features", made_features)
     return Judge.load([flowers], tmp_path, pictures=12, classes=CLASSES)
 
 
@@ -203,7 +203,7 @@ def test_what_is_measured_of_photos_is_kept(bench, monkeypatch, flowers, tmp_pat
     def refuse(pictures: list[Image.Image]) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(judge_scores, "features", refuse)
+    monkeypatch.setattr(judge_scores, "network_features", refuse)
     again = Judge.load([flowers], tmp_path, pictures=12, classes=CLASSES)
     assert again.score_others("floor") == bench.score_others("floor")
     with pytest.raises(AssertionError, match="measured again"):
@@ -291,7 +291,7 @@ def test_the_command_writes_a_table_sheets_and_numbers(monkeypatch, flowers, tmp
     tokenizer = SimpleNamespace(
         decode=lambda tokens: np.full((len(tokens), 3, 16, 16), 0.5, np.float32), fingerprint="made"
     )
-    monkeypatch.setattr(judge_scores, "features", made_features)
+    monkeypatch.setattr(judge_scores, "network_features", made_features)
     monkeypatch.setattr(judge, "network", lambda: None)
     monkeypatch.setattr(judge, "OnnxTokenizer", lambda folder, threads: tokenizer)
     monkeypatch.setattr(judge, "open_samplers", lambda flags, tokenizer: {"one": MadeSampler(), "two": MadeSampler()})

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from support.photos import CLASSES, make_photo
 
-from cst.images import middle, to_float
+from cst.images import center_crop, to_float
 from cst.photos import Photos, find_photos
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import TokenizerConfig
@@ -124,15 +124,15 @@ def test_squares_are_encoded_as_the_tokenizer_does(kinds_of_photo, codebooks, pr
     tokens, labels = encode_squares(entries, prior, codebooks)
     assert (tokens.shape, tokens.dtype) == ((15, 3, 4, 4), np.int32)
     assert [CLASSES[label] for label in labels] == [entry.label for entry in entries]
-    square = middle(Image.open(entries[3].path), 32)
+    square = center_crop(Image.open(entries[3].path), 32)
     assert np.array_equal(tokens[3], codebooks.encode(to_float(square)[None])[0])
 
 
 def test_the_middle_is_the_largest_square(kinds_of_photo):
     photo = np.arange(20 * 31 * 3, dtype=np.uint8).reshape(20, 31, 3)
-    assert np.array_equal(np.asarray(middle(Image.fromarray(photo), 20)), photo[:, 5:25])
+    assert np.array_equal(np.asarray(center_crop(Image.fromarray(photo), 20)), photo[:, 5:25])
     turned = photo.transpose(1, 0, 2)
-    assert np.array_equal(np.asarray(middle(Image.fromarray(turned), 20)), turned[5:25])
+    assert np.array_equal(np.asarray(center_crop(Image.fromarray(turned), 20)), turned[5:25])
 
 
 def test_large_squares_are_not_shrunk_first(codebooks, prior, tmp_path):

@@ -187,7 +187,7 @@ def test_a_folder_of_something_else_is_refused_by_name(artifact, tmp_path):
 def test_the_prior_of_another_tokenizer_is_refused(prior_folder):
     own = PriorConfig.load(prior_folder).fingerprint
     assert OnnxPrior(prior_folder, fingerprint=own).config.fingerprint == own
-    with pytest.raises(ValueError, match=f"tokens of the tokenizer {own}, and this tokenizer is {'f' * 16}; take"):
+    with pytest.raises(ValueError, match=f"trained on the tokenizer {own}, not on {'f' * 16}; "):
         OnnxPrior(prior_folder, fingerprint="f" * 16)
 
 

@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(train, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run(train, tmp_path):
     with pytest.raises(
-        ValueError, match=r"the loss became (nan|inf) at step \d; there is no checkpoint: go on with a l"
+        ValueError, match=r"the loss became (nan|inf) at step \d; there is no checkpoint: continue with a l"
     ):
         train(tmp_path, "--learning-rate", "1e30", "--matrix-rate", "1e30")
 

@@ -92,7 +92,7 @@ def test_the_smoke_preset_runs_as_a_command(run_python, kinds_of_photo, artifact
     done = run_python("-m", "prior", "train", "--preset", "pixelcnn-tiny", "--smoke", "--size", 16, *paths, tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"14 photos of 3 classes, 1 held out; 0\.\d+M parameters on cpu", done.stdout)
-    assert re.search(r"step 20: \d+\.\d+ bits a patch held out \(training\): color \d", done.stdout + done.stderr)
+    assert re.search(r"step 20: \d+\.\d+ bits per patch held out \(training\): color \d", done.stdout + done.stderr)
     assert "step/s" in done.stderr or "s/step" in done.stderr  # progress
     refused = run_python("-m", "prior", "train", "--preset", "huge", *paths, tmp_path / "other")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
@@ -224,7 +224,7 @@ def test_a_run_that_no_longer_gains_ends_early_and_says_so(train, tmp_path, capf
     flags = ["--learning-rate", "0", "--patience", "1", "--validate-every", "1"]
     train(tmp_path, *flags)
     said = capfd.readouterr()
-    assert "nothing was gained for 1 validations: stopping at step" in said.out + said.err
+    assert "no gain in 1 validations: stopping at step" in said.out + said.err
     assert progress(tmp_path)["step"] < 6
     assert TorchPrior.load(tmp_path).grid == (2, 2)
     ended = (tmp_path / WEIGHTS).read_bytes()
@@ -241,7 +241,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_checkpoint(interr
             train(tmp_path, "--checkpoint-minutes", "0")
         monkeypatch.undo()
         said = f"the last good checkpoint is '{tmp_path}/state.safetensors'"
-    with pytest.raises(ValueError, match=rf"the loss became (nan|inf) at step \d; {said}: go on with a lower --learn"):
+    with pytest.raises(ValueError, match=rf"the loss became (nan|inf) at step \d; {said}: continue with a lower"):
         train(tmp_path, "--learning-rate", "1e30")
     assert (tmp_path / "state.safetensors").exists() == interrupted
     assert not interrupted or progress(tmp_path)["step"] == 2

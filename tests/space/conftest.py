@@ -1,11 +1,13 @@
 """What the tests of the page share: a browser, and calls as a program makes them."""
 
+import asyncio
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -22,6 +24,17 @@ def browser() -> Iterator[Browser]:
         browser = launch(playwright)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def lay_out() -> Callable[[Callable[[], Any]], Any]:
+    """`lay_out(make)`: what `make()` returns inside a `gr.Blocks` of its own."""
+
+    async def call(make: Callable[[], Any]) -> Any:
+        with gr.Blocks():
+            return make()
+
+    return lambda make: asyncio.run(call(make))  # outside an event loop, Gradio creates some and never closes them
 
 
 @pytest.fixture

@@ -112,7 +112,8 @@ def test_the_card_has_the_front_matter_of_its_hardware(bundles, hardware):
     assert values["sdk"] == "gradio" and values["sdk_version"] == pins["gradio"]
     assert values["suggested_hardware"] == HARDWARE[hardware].flavor
     assert values["python_version"].strip('"') == HARDWARE[hardware].python
-    assert (bundles[hardware] / values["app_file"]).is_file() and values["license"] == "mit"
+    assert (bundles[hardware] / values["app_file"]).is_file()
+    assert values["license"] == "other" and values["license_name"] == "mit-code-research-weights"
     assert len(values["short_description"]) <= 60 and {values["colorFrom"], values["colorTo"]} <= HUB_COLORS
     assert re.fullmatch(r"\d+[mh]", values["startup_duration_timeout"]) and "models" not in values
     for link in re.findall(r"\]\(([^)#:]+)\)", text):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from space.hosting.measure import measure
+from space.hosting.measure import measure_hosting
 
 
 def test_the_bundle_installs_alone_starts_reconstructs_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture):
-    measured = measure(tmp_path)
+    measured = measure_hosting(tmp_path)
     with capsys.disabled():
         print(f"\n{measured}")
     assert measured.environment < 700 * 10**6

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from support.accessibility import too_wide, unlabeled, unreachable, violations
 from support.browser import EXAMPLES, upload, wait_for_result
 
-from space.docs.screenshots import CHOSEN, FOLDER, LOOKS, PATIENCE, README, VIEWS, save, walk
+from space.docs.screenshots import CROPS, FOLDER, LOOKS, README_PICTURES, TIMEOUT_MS, VIEWS, save, walk
 
 ROOT = Path(__file__).parents[2]
 BACKGROUNDS = {"light": "rgb(250, 250, 250)", "dark": "rgb(18, 18, 18)"}
@@ -103,14 +103,14 @@ def test_pictures_are_drawn_by_keyboard_alone(visit: Callable[..., Page]):
     reach(page, "Or choose one of 102")
     page.keyboard.press("Control+a")
     page.keyboard.type("wild pans")
-    expect(page.get_by_role("option")).to_have_count(1, timeout=PATIENCE)
+    expect(page.get_by_role("option")).to_have_count(1, timeout=TIMEOUT_MS)
     page.keyboard.press("Enter")
     expect(page.locator("#kind input")).to_have_value("Wild Pansy")
     reach(page, "range slider for Pictures")
     page.keyboard.press("Home")
     reach(page, "Draw new pictures", "Shift+Tab")
     page.keyboard.press("Space")
-    expect(page.locator("#drawn-numbers table")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#drawn-numbers table")).to_be_visible(timeout=TIMEOUT_MS)
     expect(page.locator("#live .words")).to_have_text("Wild Pansy, drawn by GPT")
     expect(page.locator("#live .tiles img")).to_have_count(1)
 
@@ -125,11 +125,11 @@ def test_a_photo_that_is_too_large_is_refused_in_words_and_the_next_one_works(
     photo.write_bytes((EXAMPLES / "coffee.jpg").read_bytes())
     os.truncate(photo, 60 << 20)
     page = browser.new_page()  # not by `visit`: Gradio asks for the progress of an upload that it did not begin
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT_MS)
     page.goto(page_url)
     page.locator("#photo").wait_for()
     upload(page, photo)
-    expect(page.get_by_text("exceed the maximum allowed size of 20").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("exceed the maximum allowed size of 20").first).to_be_visible(timeout=TIMEOUT_MS)
     expect(page.get_by_text("large.jpg").first).to_be_visible()
     expect(page.locator("#welcome")).to_be_visible()
     upload(page, EXAMPLES / "coffee.jpg")
@@ -140,8 +140,8 @@ def test_a_photo_that_is_too_large_is_refused_in_words_and_the_next_one_works(
 # The README's ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", CROPS)
 def test_the_pictures_in_the_readme_are_small_screenshots(name: str):
-    path = README / f"{name}.webp"
+    path = README_PICTURES / f"{name}.webp"
     assert f"space/pictures/{name}.webp" in (ROOT / "README.md").read_text()
     assert path.stat().st_size < 250_000

@@ -21,8 +21,8 @@ from prior.sampler import Sampler
 from prior.sampling import sample
 from prior.torch_runtime import TorchPrior
 from space.device import check_torch, default_device
-from space.generation.generate import draw
-from space.generation.request import ANY, Wish
+from space.generation.generate import generate
+from space.generation.request import ANY, GenerationRequest
 from space.gpu import PAINT_SECONDS, SAMPLE_SECONDS, load_sampler, load_tokenizer, prepare
 from space.models import Models
 
@@ -122,7 +122,7 @@ def test_the_page_draws_with_it(artifact: Path, gpt_folder: Path, pixelcnn_folde
     models = Models(artifact, priors={"gpt": gpt_folder, "pixelcnn": pixelcnn_folder}, device=CPU)
     assert models.kinds == ("gpt", "pixelcnn") and models.cst("int8") is models.cst("float")
     for kind in models.kinds:
-        *growing, last = draw(models.sampler(kind), Wish(ANY, 1, 5, SETTINGS), tmp_path, lambda: False)
+        *growing, last = generate(models.sampler(kind), GenerationRequest(ANY, 1, 5, SETTINGS), tmp_path, lambda: False)
         assert growing and last.numbers["codes"] == {"gpt": 192, "pixelcnn": 48}[kind] and not last.numbers["stopped"]
 
 
@@ -188,7 +188,7 @@ def test_steps_and_pictures_come_back_from_another_process(
     lent: Lent, asked_for: None, artifact: Path, gpt_folder: Path, tmp_path: Path
 ):
     models = Models(artifact, priors={"gpt": gpt_folder}, device=CPU)
-    *growing, last = draw(models.sampler("gpt"), Wish(ANY, 1, 5, SETTINGS), tmp_path, lambda: False)
+    *growing, last = generate(models.sampler("gpt"), GenerationRequest(ANY, 1, 5, SETTINGS), tmp_path, lambda: False)
     assert growing and last.numbers["codes"] == 192
     assert lent.calls == ["write", "paint"] and lent.yielded > 48
 
@@ -205,7 +205,7 @@ def test_a_stop_is_seen_though_the_sampling_runs_elsewhere(
 ):
     models = Models(artifact, priors={"gpt": gpt_folder}, device=CPU)
     stops = iter([False, False, True])
-    *_, last = draw(models.sampler("gpt"), Wish(ANY, 1, 5, SETTINGS), tmp_path, lambda: next(stops))
+    *_, last = generate(models.sampler("gpt"), GenerationRequest(ANY, 1, 5, SETTINGS), tmp_path, lambda: next(stops))
     assert last.numbers["stopped"] and last.numbers["codes"] == 0  # coarse colors alone
     assert (lent.yielded, lent.closed) == (3, 1)
 

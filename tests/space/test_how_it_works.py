@@ -13,8 +13,8 @@ from support.photos import make_photo
 
 from cst import CST
 from cst.images import to_float
-from space.tabs.how_it_works.residuals import GAIN, Residuals, take_apart
-from space.tabs.how_it_works.tab import PAPERS, tell
+from space.tabs.how_it_works.residuals import GAIN, Residuals, compute_residuals
+from space.tabs.how_it_works.tab import PAPERS, explanation
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def photo() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def apart(cst: CST, photo: Image.Image) -> Residuals:
-    return take_apart(cst, photo)
+    return compute_residuals(cst, photo)
 
 
 def test_the_parts_and_what_is_dropped_are_the_photo_again(apart, photo):
@@ -39,12 +39,12 @@ def test_the_parts_and_what_is_dropped_are_the_photo_again(apart, photo):
 
 
 def test_every_code_leaves_less_over(apart):
-    left = [apart.mean_left(level) for level in (-1, 0, 1, 2)]
+    left = [apart.rms_left(level) for level in (-1, 0, 1, 2)]
     assert left == sorted(left, reverse=True) and left[2] > 0
 
 
 def test_the_sum_of_the_parts_is_the_picture_that_the_codes_draw(apart, cst, photo):
-    drawn = cst.draw(cst.encode(photo))
+    drawn = cst.centroid_picture(cst.encode(photo))
     assert np.abs(np.asarray(apart.picture(sum(apart.parts)), int) - np.asarray(drawn, int)).max() <= 1
     assert apart.rendered.size == drawn.size == photo.size
 
@@ -63,9 +63,9 @@ def test_the_patch_shown_close_up_is_one_that_the_codes_say_well(apart):
 
 
 def test_the_page_tells_color_shape_texture_and_painting_in_this_order(apart, cst):
-    page = tell(cst, apart, own=True)
+    page = explanation(cst, apart, is_visitors=True)
     chapters = re.findall(r"<h2><i>(\d)</i>(\w+)", page)
-    assert chapters == [("1", "Color"), ("2", "Shape"), ("3", "Texture"), ("4", "Painting")]
+    assert chapters == [("1", "Color"), ("2", "Shape"), ("3", "Texture"), ("4", "Rendering")]
     assert "your photo" in page and "16 colors" in page and "64 finer patterns" in page
     row, column = apart.telling_patch(8)
     for code in apart.codes[:, row, column]:
@@ -73,7 +73,7 @@ def test_the_page_tells_color_shape_texture_and_painting_in_this_order(apart, cs
     for _, link, _ in PAPERS:
         assert f'href="{link}"' in page
     assert len(re.findall('<img src="data:image/', page)) == 16 == len(re.findall('alt="[^"]+"', page))
-    assert "an example" in tell(cst, apart, own=False)
+    assert "an example" in explanation(cst, apart, is_visitors=False)
 
 
 # Through the page -----------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from PIL import Image
 from cst import CST
 from cst.metrics import usage
 from space.models import Models
-from space.tabs.inside import codebook_sheet as atlas
-from space.tabs.inside.analysis import expect, take_apart
+from space.tabs.inside import codebook_sheet
+from space.tabs.inside.analysis import encode_square, predict
 from space.uploads import read_photo
 
 ROOT = Path(__file__).parents[2]
@@ -55,9 +55,9 @@ def test_look_maps_the_bits_and_a_patch_tells_those_of_its_place(client: Client)
     assert all(pixels(found[name]).shape == (512, 512, 3) for name in LOOK[:5])
     models = Models()
     sampler = models.sampler("gpt")
-    mine = expect(take_apart(models.cst("int8"), sampler, read_photo(str(PHOTO), 2048)), sampler, None)
+    mine = predict(encode_square(models.cst("int8"), sampler, read_photo(str(PHOTO), 2048)), sampler, None)
     numbers = found["numbers"]
-    bits = -mine.expected.log_prob / np.log(2)
+    bits = -mine.scores.log_prob / np.log(2)
     assert list(numbers["expected_bits"].values()) == pytest.approx(bits.mean((1, 2)).tolist(), rel=1e-3)
     assert (numbers["model"], numbers["grid"]) == ("GPT", [3, 32, 32])
     assert f"{sum(numbers['expected_bits'].values()):.1f}" in found["table"]
@@ -67,9 +67,9 @@ def test_look_maps_the_bits_and_a_patch_tells_those_of_its_place(client: Client)
         level = said["levels"][name]
         assert level["code"] == mine.tokens[index, 13, 2] and level["one_in"] > 1
         assert level["bits"] == pytest.approx(bits[index, 13, 2], abs=1e-3)
-        assert [each["code"] for each in level["likeliest"]] == mine.expected.codes[index, 13, 2].tolist()
+        assert [each["code"] for each in level["likeliest"]] == mine.scores.codes[index, 13, 2].tolist()
         assert f"{level['code']:,} of {level['of']:,}" in card
-    assert "Column 3, row 14" in card and "What GPT expected" in expected
+    assert "Column 3, row 14" in card and "What GPT predicted" in expected
 
 
 def test_another_model_and_a_kind_expect_otherwise(client: Client):
@@ -82,9 +82,10 @@ def test_another_model_and_a_kind_expect_otherwise(client: Client):
 def test_the_atlas_lights_up_the_photos_codes(client: Client):
     *sheets, _, _, _, numbers = client.predict(handle_file(PHOTO), api_name="/atlas")
     cst = CST.from_pretrained()
-    counts = atlas.count(cst, read_photo(str(PHOTO), atlas.LONGEST))
+    counts = codebook_sheet.count_codes(cst, read_photo(str(PHOTO), codebook_sheet.MAX_PHOTO_SIZE))
     for level, (path, name) in enumerate(zip(sheets, LEVELS, strict=True)):
-        assert np.array_equal(pixels(path), np.asarray(atlas.sheet(cst.tokenizer.codebooks, level, counts[level])))
+        sheet = codebook_sheet.draw_sheet(cst.tokenizer.codebooks, level, counts[level])
+        assert np.array_equal(pixels(path), np.asarray(sheet))
         said = numbers["levels"][name]
         assert said["used"] == np.count_nonzero(counts[level])
         assert said["perplexity"] == pytest.approx(usage(counts[level])[1], abs=0.01)
@@ -128,16 +129,18 @@ def test_the_api_names_and_describes_every_action(client: Client):
 def test_without_a_prior_the_tab_does_the_rest_and_says_why(artifact: Path):
     code = f"""
 import gradio as gr
-from space.tabs.inside import tab as inside
+from space.tabs.inside.tab import InsideTab
 from space.models import Models
 models = Models({str(artifact)!r})
-with gr.Blocks() as page, gr.Tabs(), gr.Tab("Look inside"):
-    inside.build(models)
+with gr.Blocks() as page, gr.Tabs(), gr.Tab("Look inside") as tab:
+    inside = InsideTab(models, tab)
 config = page.get_config_file()
-print(any("No model here can say" in str(part["props"].get("value")) for part in config["components"]))
+print(any("There is no model here to predict" in str(part["props"].get("value")) for part in config["components"]))
 look = next(function.fn for function in page.fns.values() if function.api_name == "look")
-square, *maps, table, numbers, looked, _, _, _ = look({str(PHOTO)!r}, "Any kind", None)
-print(square.size == (512, 512), maps == [None] * 4, numbers["expected_bits"], "Fixed length" in table)
+update = look({str(PHOTO)!r}, "Any kind", None)
+maps = [update[map] for map in inside.maps]
+print(update[inside.square].size == (512, 512), maps == [None] * 4)
+print(update[inside.numbers]["expected_bits"], "Fixed length" in update[inside.table])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["True", "True", "True", "None", "True"], done.stderr

@@ -14,12 +14,13 @@ from gradio_client.client import Job
 from gradio_client.utils import Status
 
 from cst.flags import run
-from space.generation.panel import Running
+from space.generation.panel import RunningVisits
 from space.generation.request import ANY
-from space.hosting.load_test import LoadConfig, listener, main
+from space.hosting.app_process import listening_process
+from space.hosting.load_test import LoadConfig, main
 from space.hosting.load_visitors import ACTS, Record, Request, Visitor
 from space.models import Models
-from space.tabs.sample.tab import handler
+from space.tabs.sample.tab import SampleTab
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
 
 MANY = {"count": 8, "seed": 1}
@@ -102,23 +103,23 @@ def test_stop_of_one_visitor_does_not_stop_another(visitor: Callable[[], Client]
 
 
 def test_a_run_that_was_left_ends_without_taking_stop_from_the_next():
-    running = Running()
+    running = RunningVisits()
     left, next_one = running.begin("tab"), running.begin("tab")
     running.end("tab", left)
-    running.stop("tab")
+    running.stop(SimpleNamespace(session_hash="tab"))
     assert next_one.is_set() and not left.is_set()
     running.end("tab", next_one)
-    running.stop("tab")
+    running.stop(SimpleNamespace(session_hash="tab"))
 
 
-def test_a_drawing_that_is_closed_halfway_leaves_no_file_and_no_one_to_stop(tmp_path, monkeypatch):
+def test_a_drawing_that_is_closed_halfway_leaves_no_file_and_no_one_to_stop(lay_out, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    running, fields = Running(), [None] * 14
-    drawing = handler(Models(), running)(ANY, 8, 1, "gpt", *fields, request=SimpleNamespace(session_hash="tab"))
+    tab = lay_out(lambda: SampleTab(Models()))
+    drawing = tab.sample(ANY, 8, 1, "gpt", *[None] * 14, SimpleNamespace(session_hash="tab"))
     next(drawing)
-    assert list(tmp_path.iterdir()) and "tab" in running
+    assert list(tmp_path.iterdir()) and "tab" in tab.running
     drawing.close()  # what Gradio does when a visitor leaves
-    assert not list(tmp_path.iterdir()) and "tab" not in running
+    assert not list(tmp_path.iterdir()) and "tab" not in tab.running
 
 
 # The measurement ------------------------------------------------------------------------------------------------------
@@ -154,9 +155,9 @@ def test_a_file_of_an_answer_that_is_not_there_is_a_failure(page_url: str, tmp_p
 
 
 def test_the_listener_of_a_port_is_the_process_of_the_page(page_url: str):
-    found = listener(int(page_url.rsplit(":", 1)[1]))
+    found = listening_process(int(page_url.rsplit(":", 1)[1]))
     assert b"app.py" in Path(f"/proc/{found}/cmdline").read_bytes()
-    assert listener(1) is None
+    assert listening_process(1) is None
 
 
 def test_growth_is_measured_after_the_warm_up():

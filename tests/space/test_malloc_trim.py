@@ -9,12 +9,13 @@ import app
 from space.malloc_trim import give_back_freed_memory
 
 CODE = """
-import re, sys, threading, time
+import sys, threading, time
 import numpy as np
+from cst.evaluation.process_memory import memory_bytes
 from space.malloc_trim import give_back_freed_memory
 
 def resident():  # MiB
-    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+    return memory_bytes("VmRSS") / 2**20
 
 def visit():
     together.wait()

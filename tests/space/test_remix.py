@@ -13,20 +13,20 @@ from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings
 from prior.sampler import Sampler
 from space.color import oklab
-from space.generation.color_bias import keeping_lightness, toward
+from space.generation.color_bias import keeping_lightness, toward_painted
 from space.generation.conditioning import (
     AREAS,
-    Given,
+    Conditioning,
     area,
     for_colors,
     for_textures,
-    hatched,
+    nearest_colors,
     of_sketch,
-    snap,
+    striped,
     with_hole,
 )
-from space.generation.generate import draw
-from space.generation.request import ANY, Wish
+from space.generation.generate import generate
+from space.generation.request import ANY, GenerationRequest
 from space.tabs.remix.mix import mix_tokens
 from space.widgets.painting import Cells, Painting, read_cells
 
@@ -38,10 +38,10 @@ def sampler(artifact: Path, gpt_folder: Path) -> Sampler:
     return Sampler(OnnxTokenizer(artifact, threads=1), OnnxPrior(gpt_folder, threads=1))
 
 
-def drawn(sampler: Sampler, given: Given, folder: Path, how: str = "completed", stopped: bool = False) -> tuple:
+def drawn(sampler: Sampler, given: Conditioning, folder: Path, verb: str = "completed", stopped: bool = False) -> tuple:
     """(what is shown at last, codes of all pictures): two pictures are drawn."""
-    wish = Wish(ANY, 2, 3, Settings((LevelSettings(),) * 3), how=how, given=given)
-    *_, last = draw(sampler, wish, folder, lambda: stopped)
+    request = GenerationRequest(ANY, 2, 3, Settings((LevelSettings(),) * 3), verb, given)
+    *_, last = generate(sampler, request, folder, lambda: stopped)
     names = [] if stopped else [Path(path).with_suffix(".npz") for path, _ in last.pictures]
     return last, [Tokens.load(name).codes for name in names]
 
@@ -77,12 +77,12 @@ def test_layers_lie_over_the_background_and_a_composite_is_all_of_it(tmp_path: P
     paths = [str(tmp_path / name) for name in ("below.png", "strokes.png")]
     Image.new("RGB", (32, 32), "#0000ff").save(paths[0])
     half_painted().save(paths[1])
-    both = read_cells(Painting(paths[0], (paths[1],)).whole, GRID)
+    both = read_cells(Painting(paths[0], (paths[1],)).stack, GRID)
     assert (
         both.painted.all() and np.allclose(both.colors[0, 0], (1, 0, 0)) and np.allclose(both.colors[0, 3], (0, 0, 1))
     )
-    assert Painting(paths[0], (), paths[1]).whole == (paths[1],)
-    assert not read_cells(Painting().whole, GRID).painted.any()
+    assert Painting(paths[0], (), paths[1]).stack == (paths[1],)
+    assert not read_cells(Painting().stack, GRID).painted.any()
 
 
 def test_a_canvas_that_is_no_square_picture_is_refused_by_its_name_alone(tmp_path: Path):
@@ -105,11 +105,11 @@ def test_oklab_knows_white_black_and_red():
 def test_a_bias_is_to_the_painted_color_and_nowhere_else():
     codebook = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]])
     colors, painted = np.tile(codebook[1], (2, 2, 1)), np.array([[True, False], [False, True]])
-    bias = toward(codebook, colors, painted)
+    bias = toward_painted(codebook, colors, painted)
     assert bias.shape == (2, 2, 3) and np.isfinite(bias).all()
     assert (bias[~painted] == 0).all()
     assert (bias[painted].argmax(1) == 1).all() and (bias[painted][:, 1] == 0).all() and bias[painted].min() < -10
-    assert (toward(codebook, colors, painted, spread=1.0)[painted] >= bias[painted]).all()
+    assert (toward_painted(codebook, colors, painted, deviation=1.0)[painted] >= bias[painted]).all()
 
 
 def test_recoloring_keeps_the_lightness_and_frees_the_hue_as_far_as_asked():
@@ -131,7 +131,7 @@ def test_recoloring_keeps_the_lightness_and_frees_the_hue_as_far_as_asked():
 def test_snapping_takes_the_nearest_color_code(sampler: Sampler):
     books = sampler.tokenizer.codebooks
     codes = np.arange(16).reshape(GRID)
-    assert np.array_equal(snap(books, np.clip(books.color, 0, 1)[codes]), codes)
+    assert np.array_equal(nearest_colors(books, np.clip(books.color, 0, 1)[codes]), codes)
 
 
 def test_an_exact_sketch_fixes_the_painted_codes_alone(sampler: Sampler, tmp_path: Path):
@@ -201,7 +201,7 @@ def test_a_hole_that_is_nowhere_is_refused(sampler: Sampler):
 
 def test_the_stripes_lie_on_the_hole_alone():
     photo, hole = make_photo(1, 64, 64), area("bottom half", GRID)
-    changed = (np.asarray(hatched(photo, hole)) != np.asarray(photo)).any(2)
+    changed = (np.asarray(striped(photo, hole)) != np.asarray(photo)).any(2)
     assert not changed[:32].any() and changed[32:].mean() > 0.95
 
 
@@ -213,7 +213,7 @@ def test_recoloring_keeps_shapes_and_textures_and_little_of_the_hue(sampler: Sam
         assert np.array_equal(codes[1:], own[1:])
     assert last.numbers["codes"] == 2 * 64 and last.numbers["given"] == ("shape", "texture")
     lightness = oklab(sampler.tokenizer.codebooks.color)[:, 0]
-    free = drawn(sampler, Given(given.known, given.mask), tmp_path, "free")[1]
+    free = drawn(sampler, Conditioning(given.known, given.mask), tmp_path, "free")[1]
     off = [np.mean([np.abs(lightness[codes[0]] - lightness[own[0]]).mean() for codes in found])
            for found in (pictures, free)]  # fmt: skip
     assert off[0] < off[1]

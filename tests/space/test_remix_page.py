@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageOps
+from support.bad_pictures import BAD, TOO_LARGE
 
 from cst import CST, Tokens
 from cst.images import load_image
@@ -157,22 +158,12 @@ def test_a_mix_of_one_photo_alone_is_empty(client: Client):
 # How it says no -------------------------------------------------------------------------------------------------------
 
 
-def encoded(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+BAD_UPLOADS = {name: (BAD | TOO_LARGE)[name] for name in ("text.png", "drawing.svg", "enormous.png")}
 
 
-BAD: dict[str, tuple[Callable[[], bytes], str]] = {
-    "text.png": (lambda: b"not a picture", "not a picture"),
-    "drawing.svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
-    "enormous.png": (lambda: encoded(Image.new("1", (9000, 8000))), "up to 64 million"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", BAD_UPLOADS)
 def test_a_bad_file_is_answered_in_words_wherever_it_is_sent(client: Client, tmp_path: Path, name: str):
-    make, words = BAD[name]
+    make, words = BAD_UPLOADS[name]
     path = tmp_path / name
     path.write_bytes(make())
     for action, wish in (

@@ -17,11 +17,12 @@ from PIL import Image
 from cst import CST, Tokens
 from prior.protocol import LevelSettings, Settings, Step
 from prior.sampler import Sampler
-from space.generation.gallery import clear
-from space.generation.generate import draw
-from space.generation.numbers import SampleNumbers, fixed_bits, mean_bits, table
-from space.generation.request import ANY, Wish, flat, followed_by
+from space.generation.gallery import with_transparency
+from space.generation.generate import generate
+from space.generation.numbers import SampleNumbers, fixed_bits, mean_bits, sample_table
+from space.generation.request import ANY, GenerationRequest
 from space.models import Models, by_kind
+from space.tabs.sample.settings import chosen_values, field_values, fill_in
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = ("live", "pictures", "sheet", "archive", "numbers", "table")
@@ -93,7 +94,7 @@ def test_pictures_grow_coarse_to_fine_before_they_are_done(client: Client):
     words = [re.search(r'role="status">([^<]*)', found["live"]).group(1) for found in growing]
     told = list(dict.fromkeys(words))
     colors = [f"Writing colors, {side} × {side}" for side in (4, 8, 16, 32)]
-    order = [*colors, "Writing shapes", "Writing textures", "Painting"]
+    order = [*colors, "Writing shapes", "Writing textures", "Rendering"]
     assert told[0] == order[0] and told[-1] == order[-1]
     assert told == [name for name in order if name in told]
     assert growing[0]["live"].count("<img") == 1
@@ -169,7 +170,7 @@ def test_the_api_names_and_describes_every_action(client: Client):
 
 def test_what_is_not_written_is_clear():
     there = np.array([[True, True], [False, False]])
-    picture = np.asarray(clear(Image.new("RGB", (16, 16), "red"), there))
+    picture = np.asarray(with_transparency(Image.new("RGB", (16, 16), "red"), there))
     assert (picture[:8, :, 3] == 255).all() and (picture[8:, :, 3] == 0).all()
     assert (picture[:8, :, :3] == (255, 0, 0)).all()
 
@@ -199,23 +200,31 @@ def test_the_table_says_dash_where_nothing_is_written():
         1.0,
         True,
     )
-    said = table(numbers)
+    said = sample_table(numbers)
     assert "–" in said and "3.5" in said and "so far" in said and "None" not in said and "<any>" not in said
 
 
 def test_a_wish_out_of_range_is_refused():
     with pytest.raises(ValueError, match="accepted: 1 to 8"):
-        Wish(ANY, 9, 0, Settings())
+        GenerationRequest(ANY, 9, 0, Settings())
     with pytest.raises(ValueError, match="accepted: 0 to"):
-        Wish(ANY, 1, -1, Settings())
+        GenerationRequest(ANY, 1, -1, Settings())
 
 
 def test_settings_follow_the_model_until_they_are_changed():
     liked = {"gpt": Settings(), "pixelcnn": Settings(guidance=2.0)}
-    gpt, pixelcnn = map(flat, liked.values())
-    assert followed_by(liked, "pixelcnn", gpt) == pixelcnn and followed_by(liked, "gpt", pixelcnn) == gpt
+    defaults = {kind: field_values(settings) for kind, settings in liked.items()}
+    gpt, pixelcnn = defaults.values()
+    assert chosen_values(defaults, "pixelcnn", gpt) == pixelcnn and chosen_values(defaults, "gpt", pixelcnn) == gpt
     mine = (0.123, *gpt[1:])
-    assert followed_by(liked, "pixelcnn", mine) == mine
+    assert chosen_values(defaults, "pixelcnn", mine) == mine
+
+
+def test_an_empty_field_takes_the_default():
+    defaults = Settings((LevelSettings(), LevelSettings(0.9, 5, 0.8, 0.1), LevelSettings()), 2.0, 8)
+    values = field_values(defaults)
+    assert fill_in(defaults, values) == fill_in(defaults, [None] * len(values)) == defaults
+    assert fill_in(defaults, (0.5, *values[1:-1], 3.0)).levels[0].temperature == 0.5
 
 
 # Other models ---------------------------------------------------------------------------------------------------------
@@ -229,7 +238,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
 def test_priors_of_another_tokenizer_leave_the_first_tab_alone_and_say_why(artifact: Path):
     models = Models(artifact)
     assert models.kinds == () and set(models.refusals) == {"gpt", "pixelcnn"}
-    assert all("of the tokenizer" in why and str(ROOT) not in why for why in models.refusals.values())
+    assert all("trained on the tokenizer" in why and str(ROOT) not in why for why in models.refusals.values())
     code = f"""
 from space.models import Models
 from space.page import build
@@ -261,9 +270,9 @@ def test_given_priors_draw_with_their_tokenizer(
     for kind in models.kinds:
         sampler: Sampler = models.sampler(kind)
         settings = Settings((LevelSettings(),) * 3)
-        *growing, last = draw(sampler, Wish("wild rose", 2, 5, settings), tmp_path, lambda: False)
+        *growing, last = generate(sampler, GenerationRequest("wild rose", 2, 5, settings), tmp_path, lambda: False)
         assert growing and last.numbers["kind"] == "wild_rose" and len(last.pictures) == 2
-        *_, stopped = draw(sampler, Wish(ANY, 1, 5, settings), tmp_path, lambda: True)
+        *_, stopped = generate(sampler, GenerationRequest(ANY, 1, 5, settings), tmp_path, lambda: True)
         assert stopped.numbers["stopped"] and stopped.numbers["codes"] <= 1
         with Image.open(stopped.pictures[0][0]) as picture:
             assert picture.mode == "RGBA"

@@ -26,7 +26,7 @@ def priors(gpt_folder: Path, pixelcnn_folder: Path) -> dict[str, Path]:
 
 
 def test_where_all_is_well_it_measures_and_finds_nothing(artifact, priors, report):
-    assert selfcheck(artifact, priors=priors, target="cpu", threads=1, say=report.append) == []
+    assert selfcheck(artifact, priors=priors, target="cpu", threads=1, report=report.append) == []
     text = "\n".join(report)
     assert "onnxruntime 1." in text and "CPUExecutionProvider" in text and "in order" in text
     assert len(re.findall(r"^weights: .*: (\d+) of \1 files", text, re.MULTILINE)) == 3
@@ -39,7 +39,7 @@ def test_every_damaged_file_is_named_and_nothing_is_measured(artifact, priors, r
     (tokenizer / "rendernet.float.onnx").write_bytes(b"flipped")
     gpt = shutil.copytree(priors["gpt"], tmp_path / "gpt")
     (gpt / "model.safetensors").unlink()
-    wrong = selfcheck(tokenizer, priors={**priors, "gpt": gpt}, say=report.append)
+    wrong = selfcheck(tokenizer, priors={**priors, "gpt": gpt}, report=report.append)
     assert len(wrong) == 2
     assert "rendernet.float.onnx" in wrong[0] and "copy it again" in wrong[0] and "model.safetensors" in wrong[1]
     text = "\n".join(report)
@@ -47,8 +47,8 @@ def test_every_damaged_file_is_named_and_nothing_is_measured(artifact, priors, r
 
 
 def test_a_prior_of_another_tokenizer_is_wrong(artifact, priors, report):
-    wrong = selfcheck(artifact, priors={"gpt": priors["gpt"]}, say=report.append)
-    assert len(wrong) == 1 and "pixelcnn" in wrong[0] and "of the tokenizer" in wrong[0]
+    wrong = selfcheck(artifact, priors={"gpt": priors["gpt"]}, report=report.append)
+    assert len(wrong) == 1 and "pixelcnn" in wrong[0] and "trained on the tokenizer" in wrong[0]
 
 
 def test_a_package_that_is_missing_or_of_another_version_is_wrong(monkeypatch, report):
@@ -67,7 +67,7 @@ def test_a_package_that_is_missing_or_of_another_version_is_wrong(monkeypatch, r
 FLAGS = {
     "avx2 avx512_vnni amx_int8": ("AVX-512 VNNI yes", "AMX yes", "AVX-VNNI no"),
     "avx2 avx_vnni": ("AVX2 yes", "AVX-512 VNNI no", "AVX-VNNI yes"),
-    "avx2": ("AVX-512 VNNI no", "paint in float"),
+    "avx2": ("AVX-512 VNNI no", "use float"),
 }
 
 
@@ -79,7 +79,7 @@ def test_features_of_the_processor_are_told(tmp_path, flags):
 
 
 def test_where_the_features_are_not_told_it_says_so(tmp_path):
-    assert "not told here" in describe_processor(tmp_path / "nothing")
+    assert "not listed here" in describe_processor(tmp_path / "nothing")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:

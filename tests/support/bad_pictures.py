@@ -1,4 +1,4 @@
-"""Files and values that no careful person would send, made here: a name, what it is, and what should come of it."""
+"""Odd pictures that must be read, and bad files that must be refused; each is made when a test asks for it."""
 
 import io
 import pickle
@@ -6,17 +6,25 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from support.photos import make_photo
 
+Make = Callable[[], bytes]
+SIZE = (60, 40)
 
-def encoded(image: Image.Image, format: str, **settings: object) -> bytes:
+
+def encoded(image: Image.Image, format: str = "PNG", **settings: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **settings)
     return buffer.getvalue()
+
+
+def photo() -> Image.Image:
+    return make_photo(0, *SIZE)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -24,75 +32,99 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, *chunks: bytes, depth: int = 8, color: int = 2) -> bytes:
-    """A PNG of a header that declares any size, and of these chunks."""
+    """A PNG with a header that declares any size, and these chunks."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
 
 
+def sixteen_bit_gray() -> bytes:
+    return encoded(Image.fromarray(np.asarray(photo().convert("L")).astype(np.uint16) * 257))
+
+
 def sixteen_bit_color() -> bytes:
-    """8x4 pixels of 16 bits a channel, which Pillow can read and not write: all 0x80FF, gray."""
+    """8x4 gray pixels, all 0x80FF, with 16 bits per channel, which Pillow reads but does not write."""
     rows = (b"\0" + struct.pack(">H", 0x80FF) * 3 * 8) * 4
     return png(8, 4, chunk(b"IDAT", zlib.compress(rows)), depth=16)
 
 
-def talkative() -> bytes:
-    """A megabyte of words before the pixels."""
-    words = PngImagePlugin.PngInfo()
+def long_comments() -> bytes:
+    """A megabyte of text before the pixels."""
+    text = PngImagePlugin.PngInfo()
     for number in range(20):
-        words.add_text(f"Comment {number}", "word " * 10_000)
-    return encoded(make_photo(0, 40, 24), "PNG", pnginfo=words)
+        text.add_text(f"Comment {number}", "word " * 10_000)
+    return encoded(photo(), pnginfo=text)
 
 
 def inflating() -> bytes:
-    """200 kB of compressed words that would be 200 MB."""
-    whole = encoded(make_photo(0, 40, 24), "PNG")
-    end = 8 + 25  # after signature and header
-    return whole[:end] + chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200 * 2**20), 9)) + whole[end:]
+    """200 kB of compressed text that would inflate to 200 MB."""
+    data, end = encoded(photo()), 8 + 25  # of signature and header
+    return data[:end] + chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200 * 2**20), 9)) + data[end:]
 
 
 def heic() -> bytes:
-    """The first box of a photo from a phone, and noise."""
+    """The first box of a phone's photo, then noise."""
     return struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + np.random.default_rng(0).bytes(5000)
 
 
 def animated(format: str) -> bytes:
-    frames = [Image.new("RGB", (40, 24), color) for color in ("red", "blue")]
+    frames = [Image.new("RGB", SIZE, color) for color in ("red", "blue")]
     return encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=50)
 
 
-def profiled() -> bytes:
-    """A color profile of three megabytes, in 48 segments, that is none."""
-    return encoded(make_photo(0, 40, 24), "JPEG", icc_profile=bytes(3 * 2**20))
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: a quarter turn
+    return encoded(photo(), "JPEG", exif=exif)
 
 
-# name -> (its bytes, (width, height) of the picture, at a detail of 128)
-GOOD: dict[str, tuple[Callable[[], bytes], tuple[int, int]]] = {
-    "animated.webp": (lambda: animated("WEBP"), (40, 24)),
-    "animated.png": (lambda: animated("PNG"), (40, 24)),
+# name -> (its bytes, (width, height) of the upright picture)
+ODD: dict[str, tuple[Make, tuple[int, int]]] = {
+    "cmyk.jpg": (lambda: encoded(photo().convert("CMYK"), "JPEG"), SIZE),
+    "gray.jpg": (lambda: encoded(photo().convert("L"), "JPEG"), SIZE),
+    "palette.png": (lambda: encoded(photo().quantize(16)), SIZE),
+    "transparent.png": (lambda: encoded(photo().convert("RGBA")), SIZE),
+    "transparent-palette.gif": (lambda: encoded(photo().quantize(8), "GIF", transparency=0), SIZE),
+    "sixteen-bit-gray.png": (sixteen_bit_gray, SIZE),
     "sixteen-bit-color.png": (sixteen_bit_color, (8, 4)),
-    "talkative.png": (talkative, (40, 24)),
-    "profiled.jpg": (profiled, (40, 24)),
-    "transparent-palette.gif": (lambda: encoded(make_photo(0, 40, 24).quantize(8), "GIF", transparency=0), (40, 24)),
-    "one-column.png": (lambda: encoded(make_photo(0, 1, 300), "PNG"), (1, 128)),
-    "no-suffix": (lambda: encoded(make_photo(0, 40, 24), "PNG"), (40, 24)),
-    "Пёс 🐕 'n %2e%2e.png": (lambda: encoded(make_photo(0, 40, 24), "PNG"), (40, 24)),
+    "animated.gif": (lambda: animated("GIF"), SIZE),
+    "animated.webp": (lambda: animated("WEBP"), SIZE),
+    "animated.png": (lambda: animated("PNG"), SIZE),
+    "turned.jpg": (turned, SIZE[::-1]),
+    "broken-exif.jpg": (lambda: encoded(photo(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01"), SIZE),
+    "broken-profile.jpg": (lambda: encoded(photo(), "JPEG", icc_profile=bytes(3 * 2**20)), SIZE),
+    "long-comments.png": (long_comments, SIZE),
+    "one-pixel.png": (lambda: encoded(make_photo(0, 1, 1)), (1, 1)),
+    "thin.png": (lambda: encoded(make_photo(0, 1, 5000)), (1, 5000)),
+    "large.jpg": (lambda: encoded(photo().resize((6000, 4000)), "JPEG"), (6000, 4000)),
+    "wrong-name.png": (lambda: encoded(photo(), "JPEG"), SIZE),
+    "no-suffix": (lambda: encoded(photo()), SIZE),
+    "Пёс 🐕 'n %2e%2e.png": (lambda: encoded(photo()), SIZE),
 }
-# name -> (its bytes, what the visitor is told)
-BAD: dict[str, tuple[Callable[[], bytes], str]] = {
-    "cut.png": (lambda: encoded(make_photo(0, 200, 200), "PNG")[:9000], "damaged or cut short.*save or download"),
-    "header-alone.png": (lambda: png(40, 24), "damaged or cut short"),
-    "bomb.png": (lambda: png(30_000, 30_000, chunk(b"IDAT", b"")), "more pixels than can be opened.*smaller"),
+DAMAGED = "damaged or cut short.*save or download"
+# name -> (its bytes, a pattern of the error)
+BAD: dict[str, tuple[Make, str]] = {
+    "cut.jpg": (lambda: encoded(make_photo(0, 64, 64), "JPEG")[:900], DAMAGED),
+    "cut.png": (lambda: encoded(make_photo(0, 200, 200))[:9000], DAMAGED),
+    "only-header.png": (lambda: png(40, 24), DAMAGED),
+    "bomb.png": (lambda: png(50_000, 50_000, chunk(b"IDAT", b"")), "more pixels than can be opened.*smaller"),
     "no-size.png": (lambda: png(0, 0), "damaged or cut short|not a picture"),
     "inflating.png": (inflating, "damaged or cut short|not a picture"),
+    "empty.png": (lambda: b"", "not a picture"),
+    "text.png": (lambda: b"These are words.\n" * 40, "not a picture"),
+    "zeros.jpg": (lambda: bytes(5000), "not a picture"),
     "phone.heic": (heic, "not a picture that can be read; give a JPEG"),
+    "drawing.svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
     "postscript.eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
     "archive.zip": (lambda: b"PK\x03\x04" + bytes(400), "not a picture"),
-    "zeros.jpg": (lambda: bytes(5000), "not a picture"),
+}
+# Refused by the page, which accepts fewer pixels than `cst.images`.
+TOO_LARGE: dict[str, tuple[Make, str]] = {
+    "enormous.png": (lambda: encoded(Image.new("1", (9000, 8000))), "up to 64 million")
 }
 
 
 class Harm:
-    """What would make a folder if it were unpickled."""
+    """Creates a folder if it is unpickled."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -103,25 +135,3 @@ class Harm:
 
 def pickled_picture(folder: Path) -> bytes:
     return pickle.dumps(Harm(folder))
-
-
-def as_bytes(image: Image.Image, format: str = "PNG", **settings) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **settings)
-    return buffer.getvalue()
-
-
-def bomb() -> bytes:
-    """A PNG of a few bytes that declares 50,000 x 50,000 pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 9) + b"IDAT"
-
-
-BROKEN = {
-    "cut.jpg": (as_bytes(make_photo(0, 64, 64), "JPEG")[:900], "damaged or cut short"),
-    "cut.png": (as_bytes(make_photo(0, 64, 64))[:900], "damaged or cut short"),
-    "empty.png": (b"", "not a picture"),
-    "text.png": (b"These are words.\n" * 40, "not a picture"),
-    "bomb.png": (bomb(), "more pixels"),
-}

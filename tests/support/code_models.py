@@ -1,29 +1,28 @@
-"""A code model of neighbors, and tokens for it."""
+"""A code model that depends on earlier codes, and tokens for it."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 
-class Pretender:
-    """A `CodeModel` that behaves as a model of neighbors would: one place after another, each with weights of its own.
+class NeighborModel:
+    """A `CodeModel` in which a code is likely if it is close to the code before it.
 
-    A code is likely where the code before it, in this order, is near: so decoding under it fails unless every code
-    is right when the next is asked for.
+    Decoding under it fails unless every code is right when the next one is requested.
     """
 
-    def __init__(self, sizes: tuple[int, ...], *, name: str = "static", fingerprint: str = "00ff" * 4, reach: int = 3):
-        self.sizes, self.name, self.fingerprint, self.reach = sizes, name, fingerprint, reach
+    def __init__(self, sizes: tuple[int, ...], *, fingerprint: str = "00ff" * 4, reach: int = 3):
+        self.sizes, self.fingerprint, self.reach = sizes, fingerprint, reach
 
-    def walk(self, tokens: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    def code_distributions(self, tokens: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         last = 0
         for level, size in enumerate(self.sizes):
             for row in range(tokens.shape[1]):
                 for start in range(0, tokens.shape[2], 2):  # two columns at a time
                     columns = np.arange(start, min(start + 2, tokens.shape[2]))
-                    near = np.abs(np.arange(size) - last % size) <= self.reach
-                    weights = np.where(near, 1000, 1).astype(np.float32)
-                    yield level, np.full(len(columns), row), columns, np.tile(weights, (len(columns), 1))
+                    close = np.abs(np.arange(size) - last % size) <= self.reach
+                    frequencies = np.where(close, 1000, 1).astype(np.float32)
+                    yield level, np.full(len(columns), row), columns, np.tile(frequencies, (len(columns), 1))
                     last = int(tokens[level, row, columns[-1]])
 
 

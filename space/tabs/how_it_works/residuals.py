@@ -9,20 +9,20 @@ from cst import CST
 from cst.images import pad_to_multiple, to_float, to_image
 from cst.tokenizer.codebooks import from_patches, to_patches
 
-GAIN = 2.0  # of what is drawn around mid gray
+GAIN = 2.0  # contrast of what is drawn around mid gray
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """A photo taken apart; every array is (3, H, W) float32 in pixel units, padded to whole patches.
+    """An encoded photo; every array is (3, H, W) float32 in pixel units, padded to whole patches.
 
     parts: what color, shape and texture codes draw. left: what is left over after each. codes: (3, h, w) int32.
-    size: (width, height) of the photo. rendered: what RenderNet paints from the codes.
+    size: (width, height) of the photo. rendered: by RenderNet from the codes.
     """
 
     photo: np.ndarray
-    parts: tuple[np.ndarray, np.ndarray, np.ndarray]
-    left: tuple[np.ndarray, np.ndarray, np.ndarray]
+    parts: tuple[np.ndarray, ...]
+    left: tuple[np.ndarray, ...]
     codes: np.ndarray
     size: tuple[int, int]
     rendered: Image.Image
@@ -33,17 +33,17 @@ class Residuals:
         return to_image(np.clip(values, 0, 1)[:, :height, :width])
 
     def around_gray(self, values: np.ndarray) -> Image.Image:
-        """What may be negative: mid gray is none, and contrasts are `GAIN` times as strong as they are."""
+        """Values that may be negative: mid gray is zero, and contrasts are raised by `GAIN`."""
         return self.picture(0.5 + GAIN * values)
 
-    def mean_left(self, level: int) -> float:
-        """How far a channel of a pixel is off after a level (-1: before any), in levels of 255, root mean square."""
+    def rms_left(self, level: int) -> float:
+        """The root mean square of what is left after a level (-1: before any), in levels of 255."""
         width, height = self.size
         left = self.photo if level < 0 else self.left[level]
         return 255 * float(np.sqrt(np.mean(np.square(left[:, :height, :width]))))
 
     def telling_patch(self, patch: int) -> tuple[int, int]:
-        """(row, column) of the patch in which shape and texture do the most, and little is left over."""
+        """(row, column) of the patch in which shape and texture contribute most, and little is left over."""
         shape, texture, dropped = (
             np.square(to_patches(part[None], patch)[0]).sum(-1) for part in (*self.parts[1:], self.left[2])
         )  # (h, w) each
@@ -51,14 +51,16 @@ class Residuals:
         return int(row), int(column)
 
 
-def take_apart(cst: CST, photo: Image.Image) -> Residuals:
+def compute_residuals(cst: CST, photo: Image.Image) -> Residuals:
     """The three codes of every patch, what they draw, and what they leave over."""
     tokens = cst.encode(photo)
-    books = cst.tokenizer.codebooks
-    padded = pad_to_multiple(to_float(photo), books.patch)
-    color = np.repeat(books.color[tokens.codes[0]], books.patch**2, axis=-1)  # (h, w, 192)
-    drawn = (color, books.shape[tokens.codes[1]], books.texture[tokens.codes[2]])
-    parts = tuple(from_patches(patches[None], books.patch)[0] for patches in drawn)
+    codebooks = cst.tokenizer.codebooks
+    padded = pad_to_multiple(to_float(photo), codebooks.patch)
+    color, shape, texture = (
+        from_patches(codebooks.centroids(level, codes)[None], codebooks.patch)[0]
+        for level, codes in enumerate(tokens.codes)
+    )
+    parts = (color, shape, texture)
     left, rest = [], padded
     for part in parts:
         rest = rest - part

@@ -1,4 +1,4 @@
-"""What the page says about one reconstruction in numbers, and the table it says it in."""
+"""The measurements of one reconstruction, and their table."""
 
 import html
 import math
@@ -11,14 +11,14 @@ from PIL import Image
 
 from cst import metrics
 from cst.images import to_float
-from space.widgets.html import row, whole
+from space.widgets.html import table, table_row
 
 
 @dataclass(frozen=True)
-class Kept:
-    """How near one compressed picture is to the photo, and what it costs.
+class Quality:
+    """How close one compressed picture is to the photo, and how large it is.
 
-    psnr_db is None where the two are equal, ssim where the picture is under 11 pixels a side, too small for it.
+    psnr_db is None where the two are equal. ssim is None where the picture is under 11 pixels a side, too small for it.
     """
 
     psnr_db: float | None
@@ -29,19 +29,19 @@ class Kept:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Everything in the table. size: (width, height) in pixels; grid: (levels, h, w) of the tokens.
+    """Everything in the table. size: (width, height) in pixels. grid: (levels, h, w) of the tokens.
 
-    cst_bytes: of the codes as a .cst file, None where the tokenizer has no statistics to write one under.
+    cst_bytes: of the codes as a .cst file, None if the tokenizer has no statistics to write one with.
     """
 
     size: tuple[int, int]
-    grid: tuple[int, int, int]
+    grid: tuple[int, ...]
     encode_ms: float
     render_ms: float
     running_on: str
-    codes: Kept
-    jpeg: Kept
-    webp: Kept
+    codes: Quality
+    jpeg: Quality
+    webp: Quality
     cst_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -50,13 +50,13 @@ class Numbers:
 
 @dataclass(frozen=True)
 class OpenedNumbers:
-    """The same of a .cst file that was opened. model: what it is coded under, "static"."""
+    """The same for an opened .cst file. model: its code model, "static". fixed_bytes: of codes at a fixed length."""
 
     size: tuple[int, int]
-    grid: tuple[int, int, int]
+    grid: tuple[int, ...]
     model: str
     cst_bytes: int
-    fixed_bytes: int  # that the codes take at a fixed length each
+    fixed_bytes: int
     bits_per_pixel: float
     render_ms: float
     running_on: str
@@ -65,17 +65,17 @@ class OpenedNumbers:
         return asdict(self)
 
 
-def comparing(picture: Image.Image, original: Image.Image, size_bytes: int) -> Iterator[Kept | None]:
-    """Measure a picture of `size_bytes` against the photo of the same width and height.
+def iter_quality(picture: Image.Image, original: Image.Image, size_bytes: int) -> Iterator[Quality | None]:
+    """Compare a picture of `size_bytes` with the photo, of the same width and height.
 
-    In steps at which a caller can stop: None, and at last what was found.
+    In steps at which a caller can stop: yields None, and last the result.
     """
     x, y = to_float(picture), to_float(original)
     psnr, ssims = metrics.psnr(x, y), []
     for channel in range(3 if min(original.size) >= 11 else 0):
         yield None
         ssims.append(metrics.ssim(x[channel : channel + 1], y[channel : channel + 1]))
-    yield Kept(
+    yield Quality(
         psnr_db=round(psnr, 2) if math.isfinite(psnr) else None,
         ssim=round(float(np.mean(ssims)), 4) if ssims else None,
         bytes=size_bytes,
@@ -83,42 +83,48 @@ def comparing(picture: Image.Image, original: Image.Image, size_bytes: int) -> I
     )
 
 
-def table(numbers: Numbers) -> str:
-    """The numbers as an HTML table: one row a measure, each explained where it stands."""
-    kept = (numbers.codes, numbers.jpeg, numbers.webp)
-    levels, h, w = numbers.grid
+def reconstruction_table(numbers: Numbers) -> str:
+    """The numbers as an HTML table, with one explained row per quantity."""
+    qualities = (numbers.codes, numbers.jpeg, numbers.webp)
     rows = [
-        row("PSNR, dB", "pixel by pixel; higher is nearer",
-            ["equal" if k.psnr_db is None else f"{k.psnr_db:.1f}" for k in kept]),
-        row("SSIM", "edges and contrast; 1 is identical", ["–" if k.ssim is None else f"{k.ssim:.3f}" for k in kept]),
-        row("Bytes", "the codes packed, or the file", [f"{k.bytes:,}" for k in kept]),
-        *entropy_coded(numbers),
-        row("Bits per pixel", "an uncompressed photo has 24", [f"{k.bits_per_pixel:.2f}" for k in kept]),
-        row("Codes", f"{levels} for each of {w} × {h} patches", [f"{levels * h * w:,}", "", ""]),
-        row("Encoding, ms", "to find the codes", [f"{numbers.encode_ms:,.0f}", "", ""]),
-        row("Rendering, ms", f"to paint {numbers.size[0]} × {numbers.size[1]} pixels from them",
-            [f"{numbers.render_ms:,.0f}", "", ""]),
+        table_row("PSNR, dB", "pixel by pixel; higher is closer",
+                  ["equal" if each.psnr_db is None else f"{each.psnr_db:.1f}" for each in qualities]),
+        table_row("SSIM", "edges and contrast; 1 is identical",
+                  ["–" if each.ssim is None else f"{each.ssim:.3f}" for each in qualities]),
+        table_row("Bytes", "the packed codes, or the file", [f"{each.bytes:,}" for each in qualities]),
+        table_row("Bits per pixel", "an uncompressed photo has 24",
+                  [f"{each.bits_per_pixel:.2f}" for each in qualities]),
+        table_row("Codes", codes_meaning(numbers.grid), [f"{math.prod(numbers.grid):,}", "", ""]),
+        table_row("Encoding, ms", "to find the codes", [f"{numbers.encode_ms:,.0f}", "", ""]),
+        table_row("Rendering, ms", rendering_meaning(numbers.size), [f"{numbers.render_ms:,.0f}", "", ""]),
     ]  # fmt: skip
-    return whole(("Rendered", "JPEG", "WebP"), rows, numbers.running_on)
-
-
-def entropy_coded(numbers: Numbers) -> list[str]:
-    """The row of the .cst file, if there is one."""
-    if numbers.cst_bytes is None:
-        return []
-    return [row("Bytes as .cst", "entropy-coded: likely codes are kept short", [f"{numbers.cst_bytes:,}", "", ""])]
+    if numbers.cst_bytes is not None:
+        meaning = "entropy-coded: likely codes take fewer bits"
+        rows.insert(3, table_row("Bytes as .cst", meaning, [f"{numbers.cst_bytes:,}", "", ""]))
+    return table(("Rendered", "JPEG", "WebP"), rows, runtime_note(numbers.running_on))
 
 
 def opened_table(numbers: OpenedNumbers, model: str) -> str:
-    """The table of a .cst file; model: its name as people know it."""
-    levels, h, w = numbers.grid
+    """The table of a .cst file. model: the readable name of its code model."""
     rows = [
-        row("Bytes", f"the .cst file; its codes take {numbers.fixed_bytes:,} at a fixed length",
-            [f"{numbers.cst_bytes:,}"]),
-        row("Bits per pixel", "an uncompressed photo has 24", [f"{numbers.bits_per_pixel:.2f}"]),
-        row("Coded by", "what knows how likely each code is; likely ones are kept short", [html.escape(model)]),
-        row("Codes", f"{levels} for each of {w} × {h} patches", [f"{levels * h * w:,}"]),
-        row("Rendering, ms", f"to paint {numbers.size[0]} × {numbers.size[1]} pixels from them",
-            [f"{numbers.render_ms:,.0f}"]),
+        table_row("Bytes", f"the .cst file; its codes take {numbers.fixed_bytes:,} at a fixed length",
+                  [f"{numbers.cst_bytes:,}"]),
+        table_row("Bits per pixel", "an uncompressed photo has 24", [f"{numbers.bits_per_pixel:.2f}"]),
+        table_row("Code model", "predicts each code; likely codes take fewer bits", [html.escape(model)]),
+        table_row("Codes", codes_meaning(numbers.grid), [f"{math.prod(numbers.grid):,}"]),
+        table_row("Rendering, ms", rendering_meaning(numbers.size), [f"{numbers.render_ms:,.0f}"]),
     ]  # fmt: skip
-    return whole(("Rendered",), rows, numbers.running_on)
+    return table(("Rendered",), rows, runtime_note(numbers.running_on))
+
+
+def codes_meaning(grid: tuple[int, ...]) -> str:
+    levels, h, w = grid
+    return f"{levels} for each of {w} × {h} patches"
+
+
+def rendering_meaning(size: tuple[int, int]) -> str:
+    return f"to render {size[0]} × {size[1]} pixels from them"
+
+
+def runtime_note(running_on: str) -> str:
+    return f"Rendered with {html.escape(running_on)}."

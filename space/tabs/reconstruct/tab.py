@@ -1,244 +1,253 @@
-"""The Reconstruct tab: a photo is taken apart into color, shape and texture, and painted back."""
+"""The Reconstruct tab: encode a photo as color, shape and texture codes, and render it from them."""
 
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
+from gradio.blocks import Block
 
 from cst.images import fit_within, load_image
-from cst.tokenizer.protocol import Level, bits_per_patch
-from space.models import MODEL_QUEUE, Models
-from space.tabs.reconstruct import reconstruction as stages
+from cst.tokenizer.protocol import bits_per_patch
+from space.events import MODEL_QUEUE, QUIET, Update, errors_as_messages, scroll_to
+from space.models import Models
+from space.tabs.reconstruct import reconstruction
 from space.tabs.reconstruct.difference_map import FULL_SCALE, legend
+from space.tabs.reconstruct.reconstruction import OpenedFile, ReconstructionView
 from space.uploads import read_photo
 from space.widgets.intro import explain
 from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker, uploaded_file
-from space.widgets.picture import cell
+from space.widgets.picture import captioned_picture
 
 STEPS = (
     ("Color", "One of {} colors for every patch of 8 × 8 pixels: its mean."),
-    ("Shape", "One of {} patterns for what the color leaves out."),
-    ("Texture", "One of {} finer patterns for what both leave out."),
-    ("Rendered", "A network that has seen many photos paints the picture from these three codes alone."),
+    ("Shape", "One of {} patterns for what the color leaves over."),
+    ("Texture", "One of {} finer patterns for what both leave over."),
+    ("Rendered", "A network trained on many photos renders the picture from only these three codes."),
 )
-PAUSE = 0.3  # seconds between two looks at whether to stop; every look takes a few milliseconds a picture
-
-# On a phone the result lies below the fold.
-SHOW_RESULT = """(photo) => {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (photo && innerWidth <= 640)
-        document.getElementById("result").scrollIntoView({behavior: calm ? "auto" : "smooth"});
-}"""
+STOP_INTERVAL = 0.3  # seconds between unchanged updates, at which Gradio can stop; each takes a few ms per picture
+KEEP_OPENED_SECONDS = 3600
 
 
-def build(models: Models) -> gr.Image:
-    """Lay out the tab inside the current `gr.Blocks` and connect it; returns the photo that the visitor chooses."""
-    levels = models.cst("int8").tokenizer.levels
-    with gr.Row(elem_id="bench"):
-        with gr.Column(scale=2, min_width=300):
-            photo, file, detail, quality = build_inputs()
-        with gr.Column(scale=3, min_width=300, elem_id="result", elem_classes="result"):
-            with gr.Column() as welcome:
-                begin = gr.HTML(welcome_text(models), elem_id="welcome", elem_classes="welcome")
-            with gr.Column(visible=False) as stage:
-                comparison = gr.ImageSlider(
-                    label="photo, rendered", show_label=False, format="png", interactive=False, elem_id="comparison"
-                )
-                with gr.Column() as of_photo:
-                    gr.HTML('<div class="sides"><span>photo</span><span>rendered</span></div>')
-                with gr.Column(visible=False) as of_codes:
-                    gr.HTML('<div class="sides"><span>the codes by themselves</span><span>rendered</span></div>')
-                with gr.Row(elem_classes="under"):
-                    with gr.Row(visible=False) as running:
-                        stop = gr.Button("Stop", size="sm")
-                    with gr.Row(visible=False) as done:
-                        codes = gr.DownloadButton("Download the codes (.npz)", size="sm")
-                    with gr.Row(visible=False) as packed:
-                        cst = gr.DownloadButton("Download .cst", size="sm")
-    with gr.Column(visible=False) as results:
-        pictures, losses, table = build_results(levels)
-    numbers = gr.JSON(label="numbers", visible=False)
-    opened = gr.State(time_to_live=3600)  # the .cst file that is shown, so that it can be painted again
-    columns = [welcome, stage, of_photo, of_codes, running, done, packed, results, losses]
-    outputs = [comparison, *pictures, codes, cst, numbers, table, opened, *columns]
+class ReconstructTab:
+    """Lays out the tab inside the current `gr.Blocks` and connects it. photo: the one that the visitor chose."""
 
-    run = gr.on(
-        [photo.change, detail.release, quality.change],
-        handler(models),
-        [photo, detail, quality, opened],
-        outputs,
-        api_name="reconstruct",
-        trigger_mode="always_last",
-        show_progress_on=comparison,
-        **MODEL_QUEUE,
-    )
-    photo.change(None, photo, None, js=SHOW_RESULT, api_visibility="private")
-    run.failure(lambda: layout(None), None, outputs, api_visibility="private", queue=False)
-    given = file.upload(
-        opener(models), [file, quality], outputs, api_name="open", show_progress_on=[comparison, begin], **MODEL_QUEUE
-    )
-    # What was opened takes the place of the photo: so the same photo can be pressed again.
-    given.success(lambda: None, None, photo, api_visibility="private", queue=False, show_progress="hidden")
-    given.success(None, file, None, js=SHOW_RESULT, api_visibility="private")
-    stop.click(
-        lambda: gr.Row(visible=False), None, running, cancels=[run, given], api_visibility="private", queue=False
-    )
-    return photo
+    def __init__(self, models: Models):
+        self.models = models
+        with gr.Row(elem_id="bench"):
+            with gr.Column(scale=2, min_width=300):
+                self.build_inputs()
+            with gr.Column(scale=3, min_width=300, elem_id="result", elem_classes="result"):
+                self.build_result()
+        with gr.Column(visible=False) as self.details:
+            self.build_details()
+        self.numbers = gr.JSON(label="numbers", visible=False)
+        self.opened = gr.State(time_to_live=KEEP_OPENED_SECONDS)  # the shown .cst file, to render it again
+        self.connect()
 
+    def build_inputs(self) -> None:
+        """Example photos, the uploads and the settings."""
+        self.photo = photo_picker("photo")
+        # Any type: phones don't offer files with an unknown extension, and other files get a clear message.
+        self.file = gr.UploadButton("Open a .cst file", size="sm", elem_id="open")
+        self.file.preprocess = uploaded_file  # type: ignore[method-assign]
+        with gr.Accordion("More", open=False, elem_id="more"):
+            self.detail = gr.Slider(
+                128, 2048, 512, step=64, label="Detail", info="Longest side in pixels; a photo is never enlarged."
+            )
+            self.quality = gr.Radio(
+                [("8 bits: fast", "int8"), ("float: exact", "float")], value="int8", label="Rendering",
+                info="Arithmetic of the network that renders.",
+            )  # fmt: skip
 
-def build_inputs() -> tuple[gr.Image, gr.UploadButton, gr.Slider, gr.Radio]:
-    """Example photos, the uploads and the settings: (photo, .cst file, detail, quality)."""
-    photo = photo_picker("photo")
-    # Any type: phones offer no file of an ending they don't know, and the answer to others is in words.
-    file = gr.UploadButton("Open a .cst file", size="sm", elem_id="open")
-    file.preprocess = uploaded_file
-    with gr.Accordion("More", open=False, elem_id="more"):
-        detail = gr.Slider(
-            128, 2048, 512, step=64, label="Detail", info="Longest side in pixels; a photo is never enlarged."
+    def build_result(self) -> None:
+        """The introduction, which makes way for the comparison and the downloads."""
+        with gr.Column() as self.introduction:
+            self.steps = gr.HTML(introduction(self.models), elem_id="welcome", elem_classes="welcome")
+        with gr.Column(visible=False) as self.stage:
+            self.comparison = gr.ImageSlider(
+                label="photo, rendered", show_label=False, format="png", interactive=False, elem_id="comparison"
+            )
+            with gr.Column() as self.photo_sides:
+                gr.HTML('<div class="sides"><span>photo</span><span>rendered</span></div>')
+            with gr.Column(visible=False) as self.opened_sides:
+                gr.HTML('<div class="sides"><span>the codes by themselves</span><span>rendered</span></div>')
+            with gr.Row(elem_classes="under"):
+                with gr.Row(visible=False) as self.stop_row:
+                    self.stop_button = gr.Button("Stop", size="sm")
+                with gr.Row(visible=False) as self.codes_row:
+                    self.codes = gr.DownloadButton("Download the codes (.npz)", size="sm")
+                with gr.Row(visible=False) as self.cst_row:
+                    self.cst = gr.DownloadButton("Download .cst", size="sm")
+
+    def build_details(self) -> None:
+        """The layers, the comparison with other formats, and the table."""
+        levels = self.models.cst("int8").tokenizer.levels
+        color, shape, texture = (f"{bits_per_patch([level]):g} bits" for level in levels)
+        gr.HTML("<h2>Layer by layer</h2>")
+        with gr.Row(elem_classes="ladder"):
+            self.color = captioned_picture("color", f"{color} per patch", crisp=True)
+            self.shape = captioned_picture("+ shape", f"{shape} more")
+            self.texture = captioned_picture("+ texture", f"{texture} more")
+            self.rendered = captioned_picture("rendered", f"from all {bits_per_patch(levels):g} bits")
+        with gr.Column() as self.losses:
+            gr.HTML("<h2>What is lost, and what JPEG and WebP keep in the same bytes</h2>")
+            with gr.Row(elem_classes="ladder three"):
+                scale = f"error of each pixel, in levels of 255: dark is none, bright is {FULL_SCALE} or more"
+                self.difference = captioned_picture("difference", scale, legend())
+                self.jpeg = captioned_picture("JPEG", "at the same number of bytes")
+                self.webp = captioned_picture("WebP", "at the same number of bytes")
+        self.table = gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
+
+    @property
+    def outputs(self) -> list[Block]:
+        """The keys of every update; the API returns the first twelve, in this order."""
+        layers = [self.color, self.shape, self.texture, self.rendered]
+        losses = [self.difference, self.jpeg, self.webp]
+        api = [self.comparison, *layers, *losses, self.codes, self.cst, self.numbers, self.table]
+        sides = [self.introduction, self.stage, self.photo_sides, self.opened_sides]
+        rows = [self.stop_row, self.codes_row, self.cst_row]
+        return [*api, self.opened, *sides, *rows, self.details, self.losses]
+
+    def connect(self) -> None:
+        run = gr.on(
+            [self.photo.change, self.detail.release, self.quality.change],
+            self.reconstruct,
+            [self.photo, self.detail, self.quality, self.opened],
+            self.outputs,
+            api_name="reconstruct",
+            trigger_mode="always_last",
+            show_progress_on=self.comparison,
+            **MODEL_QUEUE,
         )
-        quality = gr.Radio(
-            [("8 bits: fast", "int8"), ("float: exact", "float")], value="int8", label="Painting",
-            info="Arithmetic of the network that paints.",
+        self.photo.change(None, self.photo, None, js=scroll_to("result"), api_visibility="private")
+        run.failure(lambda: self.show(None), None, self.outputs, api_visibility="private", queue=False)
+        upload = self.file.upload(
+            self.open, [self.file, self.quality], self.outputs, api_name="open",
+            show_progress_on=[self.comparison, self.steps], **MODEL_QUEUE,
         )  # fmt: skip
-    return photo, file, detail, quality
+        # The opened file takes the place of the photo, so that the same photo can be chosen again.
+        upload.success(lambda: None, None, self.photo, **QUIET)
+        upload.success(None, self.file, None, js=scroll_to("result"), api_visibility="private")
+        self.stop_button.click(
+            lambda: gr.update(visible=False), None, self.stop_row, cancels=[run, upload], api_visibility="private",
+            queue=False,
+        )  # fmt: skip
+
+    def reconstruct(
+        self,
+        photo: str | None,
+        detail: float,
+        quality: Literal["int8", "float"],
+        opened: OpenedFile | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
+    ) -> Iterator[Update]:
+        """Encode a photo as color, shape and texture codes, and render it from them.
+
+        photo: any picture file. detail: longest side in pixels, 128 to 2048; smaller photos are not enlarged.
+        quality: arithmetic of the rendering network, "int8" or "float". Returns (photo, rendered); the pictures from
+        color, from color and shape, from all three codes, and by RenderNet; the difference map; JPEG and WebP at the
+        same number of bytes, all PNG; the codes as .npz and, entropy-coded, as .cst; the numbers; and their table.
+        Without a photo, all are empty, or those of the .cst file that was opened last.
+        """
+        with errors_as_messages(), tempfile.TemporaryDirectory() as folder:
+            cst = self.models.cst(quality)
+            if photo is not None:
+                picture = read_photo(photo, int(detail))
+                yield from self.show_steps(reconstruction.reconstruct(cst, picture, Path(folder), progress))
+            elif opened is not None:
+                views = reconstruction.render_opened(cst, opened, Path(folder), progress)
+                yield from self.show_steps(views, opened, of_photo=False)
+            else:
+                yield self.show(None)
+
+    def open(
+        self,
+        file: str | None,
+        quality: Literal["int8", "float"],
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
+    ) -> Iterator[Update]:
+        """Render a .cst file.
+
+        file: downloaded here, or made with `python -m cst compress`. quality: arithmetic of the rendering network,
+        "int8" or "float". Returns what `/reconstruct` does, except what needs the photo: (all three codes, rendered);
+        the pictures from color, from color and shape, from all three codes, and by RenderNet; nothing, three times;
+        the codes as .npz; nothing; the numbers; and their table.
+        """
+        if file is None:
+            raise gr.Error("No file; send a .cst file.", print_exception=False)
+        with errors_as_messages(), tempfile.TemporaryDirectory() as folder:
+            cst = self.models.cst(quality)
+            opened = yield from self.show_steps(reconstruction.open_cst(cst, file, progress), of_photo=False)
+            views = reconstruction.render_opened(cst, opened, Path(folder), progress)
+            yield from self.show_steps(views, opened, of_photo=False)
+
+    def show_steps(
+        self,
+        views: Generator[ReconstructionView, None, Any],
+        opened: OpenedFile | None = None,
+        *,
+        of_photo: bool = True,
+    ) -> Generator[Update, None, Any]:
+        """An update for every view that is new or comes a while after the last; returns what `views` returns.
+
+        If a ValueError comes first, the page stays as it was; if it comes later, nothing is left half shown.
+        """
+        shown, since = None, 0.0
+        while True:
+            try:
+                view = next(views)
+            except StopIteration as end:
+                return end.value
+            except ValueError:
+                if shown is not None:
+                    yield self.show(None)
+                raise
+            if view != shown or time.monotonic() - since > STOP_INTERVAL:
+                yield self.show(view, opened, of_photo=of_photo)
+                shown, since = view, time.monotonic()
+
+    def show(
+        self, view: ReconstructionView | None, opened: OpenedFile | None = None, *, of_photo: bool = True
+    ) -> Update:
+        """An update of all outputs; None goes back to the introduction.
+
+        of_photo: or else of a .cst file, which is `opened` once it is read.
+        """
+        is_running = view is not None and view.numbers is None
+        is_done = view is not None and not is_running
+        content = view or ReconstructionView()
+        return {
+            self.comparison: content.comparison,
+            self.color: content.color,
+            self.shape: content.shape,
+            self.texture: content.texture,
+            self.rendered: content.rendered,
+            self.difference: content.difference,
+            self.jpeg: content.jpeg,
+            self.webp: content.webp,
+            self.codes: content.codes,
+            self.cst: content.cst,
+            self.numbers: content.numbers,
+            self.table: content.table,
+            self.opened: opened,
+            self.introduction: gr.update(visible=view is None),
+            self.stage: gr.update(visible=view is not None),
+            self.photo_sides: gr.update(visible=of_photo),
+            self.opened_sides: gr.update(visible=not of_photo),
+            self.stop_row: gr.update(visible=is_running),
+            self.codes_row: gr.update(visible=is_done),
+            self.cst_row: gr.update(visible=is_done and content.cst is not None),
+            self.details: gr.update(visible=view is not None),
+            self.losses: gr.update(visible=of_photo),
+        }
 
 
-def build_results(levels: Sequence[Level]) -> tuple[list[gr.Image], gr.Column, gr.HTML]:
-    """The ladder, the comparison row and the table: (pictures in the order of `stages.Shown`, row, table)."""
-    color, shape, texture = (f"{bits_per_patch([level]):g} bits" for level in levels)
-    gr.HTML("<h2>Layer by layer</h2>")
-    with gr.Row(elem_classes="ladder"):
-        pictures = [
-            cell("color", f"{color} a patch", crisp=True),
-            cell("+ shape", f"{shape} more"),
-            cell("+ texture", f"{texture} more"),
-            cell("rendered", f"painted from all {bits_per_patch(levels):g} bits"),
-        ]
-    with gr.Column() as losses:
-        gr.HTML("<h2>What is lost, and what JPEG and WebP keep in the same bytes</h2>")
-        with gr.Row(elem_classes="ladder three"):
-            scale = f"how far each pixel is off, in levels of 255: dark is none, bright is {FULL_SCALE} or more"
-            pictures.append(cell("difference", scale, legend()))
-            pictures.append(cell("JPEG", "at the same number of bytes"))
-            pictures.append(cell("WebP", "at the same number of bytes"))
-    return pictures, losses, gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
-
-
-def welcome_text(models: Models) -> str:
-    """What the three codes are, beside what they draw of one small photo."""
+def introduction(models: Models) -> str:
+    """The three codes in words, and what they draw of one small photo."""
     cst = models.cst("int8")
     sizes = [f"{level.size:,}" for level in cst.tokenizer.levels]
     steps = [(name, text.format(size)) for (name, text), size in zip(STEPS, [*sizes, ""], strict=True)]
     return explain(cst, fit_within(load_image(EXAMPLES / EXAMPLE_PHOTOS["cat"]), 144), steps)
-
-
-def handler(models: Models) -> Callable[..., Iterator[tuple]]:
-    """The function behind the tab."""
-
-    def reconstruct(
-        photo: str | None,
-        detail: float,
-        quality: Literal["int8", "float"],
-        opened: stages.Opened | None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
-    ) -> Iterator[tuple]:
-        """Take a photo apart into color, shape and texture codes, and paint it back.
-
-        photo: any picture file. detail: longest side in pixels, 128 to 2048; smaller photos are not enlarged.
-        quality: arithmetic of the painting network, "int8" or "float". Returns (photo, rendered), the pictures from
-        color, color and shape, all three codes, and RenderNet, the difference map, JPEG and WebP at the same number
-        of bytes, all PNG; the codes as .npz and, entropy-coded, as .cst; the numbers; and their table. Without a
-        photo all are empty, or of the .cst file opened last.
-        """
-        try:
-            cst = models.cst(quality)
-            picture = None if photo is None else read_photo(photo, int(detail))
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        if picture is None and opened is None:
-            yield layout(None)
-            return
-        with tempfile.TemporaryDirectory() as folder:  # Gradio copies what is yielded before it asks for more
-            if picture is None:
-                yield from lay_out(stages.repaint(cst, opened, Path(folder), progress), opened, of_photo=False)
-            else:
-                yield from lay_out(stages.reconstruct(cst, picture, Path(folder), progress))
-
-    return reconstruct
-
-
-def opener(models: Models) -> Callable[..., Iterator[tuple]]:
-    """The function behind the upload of a .cst file."""
-
-    def open_cst(
-        file: str | None,
-        quality: Literal["int8", "float"],
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
-    ) -> Iterator[tuple]:
-        """Paint the picture that is kept in a .cst file.
-
-        file: as downloaded here, or made with `python -m cst compress`. quality: arithmetic of the painting network,
-        "int8" or "float". Returns what `/reconstruct` does, without all that needs the photo: (all three codes,
-        rendered), the pictures from color, color and shape, all three codes, and RenderNet, three times nothing; the
-        codes as .npz; nothing; the numbers; and their table.
-        """
-        if file is None:
-            raise gr.Error("No file; send a .cst file.", print_exception=False)
-        try:
-            cst = models.cst(quality)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        opened = yield from lay_out(stages.open_cst(cst, file, progress), of_photo=False)
-        with tempfile.TemporaryDirectory() as folder:
-            yield from lay_out(stages.repaint(cst, opened, Path(folder), progress), opened, of_photo=False)
-
-    return open_cst
-
-
-def lay_out(
-    steps: Iterator[stages.Shown], opened: stages.Opened | None = None, *, of_photo: bool = True
-) -> Generator[tuple, None, Any]:
-    """The `layout` of every step that shows more than the last, or comes a while after it; returns what they return.
-
-    A mistake is told in words. What was there before stays if nothing was shown yet, and nothing is left half shown.
-    """
-    before, since = None, 0.0
-    while True:
-        try:
-            shown = next(steps)
-        except StopIteration as end:
-            return end.value
-        except ValueError as error:
-            if before is not None:
-                yield layout(None)
-            raise gr.Error(str(error), print_exception=False) from None
-        if shown != before or time.monotonic() - since > PAUSE:
-            yield layout(shown, opened, of_photo=of_photo)
-            before, since = shown, time.monotonic()
-
-
-def layout(shown: stages.Shown | None, opened: stages.Opened | None = None, *, of_photo: bool = True) -> tuple:
-    """Values of all outputs, and which parts of the page are seen: the welcome, or what there is to show so far.
-
-    of_photo: or else of a .cst file, which is `opened` once it is read.
-
-    Values, never `gr.skip()`: that makes Gradio forget the component's files, so that `delete_cache` keeps them.
-    """
-    begun = shown is not None
-    running = begun and shown.numbers is None
-    return (
-        *(shown or stages.Shown()).outputs(),
-        opened,
-        gr.Column(visible=not begun),  # welcome
-        gr.Column(visible=begun),  # stage
-        gr.Column(visible=of_photo),  # photo, rendered
-        gr.Column(visible=not of_photo),  # the codes by themselves, rendered
-        gr.Row(visible=running),  # Stop
-        gr.Row(visible=begun and not running),  # download
-        gr.Row(visible=begun and not running and shown.cst is not None),  # download .cst
-        gr.Column(visible=begun),  # results
-        gr.Column(visible=of_photo),  # what is lost
-    )

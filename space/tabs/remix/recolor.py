@@ -1,80 +1,55 @@
-"""Remix, Recolor: a photo's shapes and textures, in colors by the model."""
+"""Remix, Recolor: keep a photo's shapes and textures, and draw its colors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import gradio as gr
 
-from prior.sampler import Sampler
+from space.events import Update, errors_as_messages
 from space.generation.conditioning import for_colors
-from space.generation.panel import (
-    QUIET,
-    Easel,
-    Running,
-    any_seed,
-    build_easel,
-    choose_count,
-    choose_kind,
-    connect,
-    show,
-    who,
-)
-from space.generation.request import ANY, Wish, whole
+from space.generation.panel import Panel, RunningVisits, choose_count, choose_kind, level_sources
+from space.generation.request import GenerationRequest
 from space.models import Models
 from space.uploads import read_photo
 from space.widgets.photo_picker import photo_picker
 
-LONGEST = 2048  # of a photo that is read, pixels: its middle square is shrunk to a small one
+MAX_PHOTO_SIZE = 2048  # pixels per side, before its middle square is shrunk to a small one
 GUIDANCE = 1.5  # above, the leaves too take the color of the flower
-WELCOME = """<p>The shape and texture codes of your photo are kept, and GPT draws new colors as light as the old ones:
-it chooses the hues. Choose a kind of flower to recolor the photo as if it were one.</p>
-<p>GPT writes colors without looking at shapes, so that a new color may cross an edge; several pictures are drawn, of
-which some are better than others.</p>"""
+INTRODUCTION = """<p>Your photo keeps its shape and texture codes, and GPT draws new colors with the same lightness: it
+chooses the hues. Choose a kind of flower to recolor the photo as if it were one.</p>
+<p>GPT draws colors without looking at shapes, so a new color may cross an edge. Some of the pictures turn out better
+than others.</p>"""
 
 
-def build(models: Models, running: Running) -> Easel:
+def build(models: Models, running: RunningVisits) -> Panel:
     """Lay out the tab inside the current `gr.Blocks` and connect it."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             photo = photo_picker("recolor-photo", height=220)
             kind = choose_kind(models.sampler("gpt").classes, label="As if it were", elem_id="recolor-kind")
             far = gr.Slider(
-                0, 1, 0.5, step=0.05, label="How far", info="From its own colors: 0 keeps near them, 1 is free.",
+                0, 1, 0.5, step=0.05, label="How far", info="From its own colors: 0 stays near them, 1 is free.",
             )  # fmt: skip
-            press = gr.Button("Draw new colors", variant="primary")
-            count, seed, new_seed = choose_count(prefix="recolor-")
-        easel = build_easel(who("GPT", "yours", "yours") + WELCOME, prefix="recolor-")
-    connect(
-        easel, models, handler(models, running), [photo, kind, far, count, seed], press=press, count=count, seed=seed,
-        name="recolor",
-    )  # fmt: skip
-    new_seed.click(any_seed, None, seed, **QUIET)
-    return easel
-
-
-def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
-    """The function behind the tab."""
+            button = gr.Button("Draw new colors", variant="primary")
+            count, seed = choose_count(prefix="recolor-")
+        panel = Panel(models, running, level_sources("GPT", "yours", "yours") + INTRODUCTION, prefix="recolor-")
 
     def recolor(
-        photo: str | None, kind: str, far: float, count: int, seed: int, request: gr.Request
-    ) -> Iterator[tuple]:
-        """Draw new colors for a photo whose shape and texture codes are kept, and whose lightness is nearly so.
+        photo: str | None, kind: str, far: float, count: int, seed: int, visitor: gr.Request
+    ) -> Iterator[Update]:
+        """Draw new colors for a photo, keeping its shape and texture codes and roughly its lightness.
 
-        photo: any picture file, of which the middle square is taken, 256 pixels a side. kind: a kind of flower in any
-        case, or "Any kind". far: 0 keeps near the photo's own colors, 1 leaves hue and chroma free. count: pictures,
-        1 to 8. seed: 0 to 2147483647. Returns what `/sample` returns; `/stop_remix` ends it early.
+        photo: any picture file; its middle square is used, 256 pixels a side. kind: a kind of flower in any case, or
+        "Any kind". far: 0 stays near the photo's own colors, 1 leaves hue and chroma free. count: pictures, 1 to 8.
+        seed: 0 to 2147483647. Returns what `/sample` returns; `/stop_remix` ends it early.
         """
-
-        def ask() -> tuple[Sampler, Wish]:
-            if photo is None:
-                raise ValueError("there is no photo; press one, or bring your own")
+        with errors_as_messages():
             sampler = models.sampler("gpt")
-            given = for_colors(sampler, read_photo(photo, LONGEST), far)
-            return sampler, Wish(
-                kind or ANY, whole(count, "count"), whole(seed, "seed"), replace(sampler.defaults, guidance=GUIDANCE),
-                how="recolored", given=given,
+            request = GenerationRequest.from_fields(
+                kind, count, seed, replace(sampler.defaults, guidance=GUIDANCE), verb="recolored",
+                conditioning=for_colors(sampler, read_photo(photo, MAX_PHOTO_SIZE), far),
             )  # fmt: skip
+            yield from panel.generate(sampler, request, visitor)
 
-        yield from show(running, request.session_hash, ask)
-
-    return recolor
+    panel.connect(recolor, [photo, kind, far, count, seed], button=button, count=count, seed=seed, api_name="recolor")
+    return panel

@@ -4,7 +4,7 @@ import html
 
 import gradio as gr
 
-from space.generation.panel import Running, stopper
+from space.generation.panel import RunningVisits
 from space.models import Models
 from space.tabs.remix import complete, mix, recolor, retexture, sketch
 
@@ -12,17 +12,17 @@ PARTS = {"Sketch": sketch, "Complete": complete, "Recolor": recolor, "Retexture"
 
 
 def build(models: Models) -> None:
-    """Lay out the tab inside the current `gr.Blocks` and connect it; what needs GPT says why where it is not there."""
+    """Lay out the tab inside the current `gr.Blocks` and connect it; without GPT, only mixing works."""
     if "gpt" not in models.kinds:
         why = html.escape(models.refusals["gpt"])
-        gr.HTML(f"<p>Only mixing works here: the other parts need GPT, and it is not here. {why}.</p>")
-    easels, running = [], Running()
+        gr.HTML(f"<p>Only mixing works here. The other parts need GPT, which is not available: {why}.</p>")
+    panels, running = [], RunningVisits()
     with gr.Tabs(elem_id="parts"):
         for name, part in PARTS.items() if "gpt" in models.kinds else ():
             with gr.Tab(name, id=name.lower()):
-                easels.append(part.build(models, running))
+                panels.append(part.build(models, running))
         with gr.Tab("Mix", id="mix") as tab:
             mix.build(models, tab)
-    if easels:
-        stops = [easel.stop.click for easel in easels]
-        gr.on(stops, stopper(running), None, None, api_name="stop_remix", queue=False, show_progress="hidden")
+    if panels:
+        clicks = [panel.stop_button.click for panel in panels]
+        gr.on(clicks, running.stop, None, None, api_name="stop_remix", queue=False, show_progress="hidden")

@@ -1,127 +1,78 @@
-"""The Sample tab: a model writes new pictures of flowers, color, then shape, then texture, and they are painted."""
+"""The Sample tab: a model draws new pictures of flowers as color, shape and texture codes."""
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import gradio as gr
 
 from cst.images import fit_within, load_image
-from prior.protocol import MAX_CANDIDATES
-from prior.sampler import Sampler
-from space.generation.panel import (
-    QUIET,
-    Running,
-    any_seed,
-    build_easel,
-    choose_count,
-    choose_kind,
-    connect,
-    show,
-    stopper,
-)
-from space.generation.request import ANY, Wish, complete, followed_by, whole
+from space.events import QUIET, Update, clicked_value, errors_as_messages
+from space.generation.panel import Panel, RunningVisits, choose_count, choose_kind
+from space.generation.request import ANY, GenerationRequest
 from space.models import NAMES, Models
+from space.tabs.sample.settings import build_settings, fill_in, follow_model
 from space.widgets.intro import explain
 
 PHOTO = Path(__file__).parents[2] / "examples" / "blossom.webp"
 FAVORITES = ("Sunflower", "Rose", "Water Lily", "Passion Flower", "Moon Orchid", "Poinsettia", "Oxeye Daisy")
 STEPS = (
-    ("Color", "The model writes a tiny picture of 4 × 4 colors, then 8 × 8, 16 × 16 and {}, each in view of the last."),
-    ("Shape", "Knowing all colors, it writes a shape for every patch."),
-    ("Texture", "Knowing both, it writes the finer patterns."),
-    ("Painted", "The network that paints photos paints the new picture from these codes alone."),
+    ("Color", "The model draws a tiny picture of 4 × 4 colors, then 8 × 8, 16 × 16 and {}, each based on the last."),
+    ("Shape", "From all colors, it draws a shape for every patch."),
+    ("Texture", "From both, it draws the finer patterns."),
+    ("Rendered", "The network that renders photos renders the new picture from its codes."),
 )
 ABOUT = {
-    "gpt": "GPT writes all colors of a picture, coarse to fine, then all shapes, then all textures.",
+    "gpt": "GPT draws all colors of a picture, coarse to fine, then all shapes, then all textures.",
     "pixelcnn": "PixelCNN, the older kind, finishes one patch before the next.",
 }
-FREEDOM = """<p><b>How freely each layer is written.</b> Temperature: below 1 keeps to likely codes. Top-k: only that
-many of the likeliest codes, 0 for all. Top-p: only the likeliest that make up this share. Min-p: only codes at least
-this share as likely as the likeliest. An empty field takes the model's own value.</p>"""
 
 
-def build(models: Models) -> None:
-    """Lay out the tab inside the current `gr.Blocks` and connect it; without a model it only says why."""
-    if not models.kinds:
-        reasons = " ".join(f"{NAMES[kind]}: {html.escape(why)}." for kind, why in models.refusals.items())
-        gr.HTML(f"<p>There is no model here that can write new pictures. {reasons}</p>", elem_id="refusal")
-        return
-    running = Running()
-    with gr.Row(elem_id="easel"):
-        with gr.Column(scale=2, min_width=300):
-            favorites, kind, press, count, seed, new_seed, model, settings = build_inputs(models)
-        easel = build_easel(welcome_text(models))
-    connect(
-        easel, models, handler(models, running), [kind, count, seed, model, *settings], press=press, count=count,
-        seed=seed, name="sample", examples=favorites, pick=pick(running), picked=[kind],
-    )  # fmt: skip
-    easel.stop.click(stopper(running), None, None, api_name="stop", queue=False, show_progress="hidden")
-    new_seed.click(any_seed, None, seed, api_name="new_seed", queue=False, show_progress="hidden")
-    model.change(follow(models), [model, *settings], settings, **QUIET)
+class SampleTab:
+    """Lays out the tab inside the current `gr.Blocks` and connects it; without a model it only explains why."""
 
+    def __init__(self, models: Models):
+        self.models, self.running = models, RunningVisits()
+        if not models.kinds:
+            reasons = " ".join(f"{NAMES[kind]}: {html.escape(why)}." for kind, why in models.refusals.items())
+            gr.HTML(f"<p>There is no model here that can draw new pictures. {reasons}</p>", elem_id="refusal")
+            return
+        with gr.Row(elem_id="easel"):
+            with gr.Column(scale=2, min_width=300):
+                favorites, button, count, seed, model, settings = self.build_fields()
+            self.panel = Panel(models, self.running, introduction(models))
+        self.panel.connect(
+            self.sample, [self.kind, count, seed, model, *settings], button=button, count=count, seed=seed,
+            api_name="sample", examples=favorites, choose=self.choose_favorite, chosen=[self.kind],
+        )  # fmt: skip
+        self.panel.stop_button.click(
+            self.running.stop, None, None, api_name="stop", queue=False, show_progress="hidden"
+        )
+        model.change(follow_model(models, settings), [model, *settings], settings, **QUIET)
 
-def build_inputs(models: Models) -> tuple:
-    """(buttons of kinds, kind, button, count, seed, its button, model, settings)."""
-    kinds = models.sampler(models.kinds[0]).classes
-    gr.HTML('<h2 class="label">Press a kind of flower</h2>')
-    with gr.Row(elem_id="favorites"):
-        names = [*(name for name in FAVORITES if name in kinds), ANY]
-        favorites = [gr.Button(name, size="sm") for name in (names if len(names) > 1 else [*kinds[:7], ANY])]
-    kind = choose_kind(kinds, label=f"Or choose one of {len(kinds)}", elem_id="kind")
-    press = gr.Button("Draw new pictures", variant="primary", elem_id="draw")
-    count, seed, new_seed = choose_count()
-    about = " ".join(ABOUT[kind] for kind in models.kinds)
-    about += "".join(f" {NAMES[kind]} is not here: {why}." for kind, why in models.refusals.items())
-    model = gr.Radio(
-        [(NAMES[kind], kind) for kind in models.kinds], value=models.kinds[0], label="Model", info=about,
-        elem_id="model",
-    )  # fmt: skip
-    with gr.Accordion("More", open=False, elem_id="freedom"):
-        settings = build_settings(models)
-    return favorites, kind, press, count, seed, new_seed, model, settings
-
-
-def build_settings(models: Models) -> list[gr.Number | gr.Slider]:
-    """Four numbers a level, coarse to fine, and the guidance, as the model likes them."""
-    sampler = models.sampler(models.kinds[0])
-    gr.HTML(FREEDOM, elem_classes="about")
-    fields = []
-    for level, liked in zip(sampler.prior.levels, sampler.defaults.levels, strict=True):
-        gr.HTML(f"<h3>{level.name}</h3>")
-        with gr.Row(elem_classes="level"):
-            fields += [
-                gr.Number(liked.temperature, label="temperature", step=0.05, min_width=60),
-                gr.Number(liked.top_k, label="top-k", precision=0, min_width=60),
-                gr.Number(liked.top_p, label="top-p", step=0.01, min_width=60),
-                gr.Number(liked.min_p, label="min-p", step=0.01, min_width=60),
-            ]
-    guidance = gr.Number(
-        sampler.defaults.guidance, label="Guidance", step=0.1,
-        info="How much the kind counts: 1 as learned; more is more typical and less varied; 0 ignores it.",
-    )  # fmt: skip
-    best_of = gr.Number(
-        sampler.defaults.candidates, label="Best of", precision=0, minimum=1, maximum=MAX_CANDIDATES,
-        info="Color maps drawn for each picture, of which a small network keeps the one most like a photo's; 1 turns "
-        "that off.",
-    )  # fmt: skip
-    return [*fields, guidance, best_of]
-
-
-def welcome_text(models: Models) -> str:
-    """How a picture is written, beside the layers of a photo."""
-    sampler = models.sampler(models.kinds[0])
-    h, w = sampler.prior.grid
-    steps = [(name, text.format(f"{h} × {w}")) for name, text in STEPS]
-    note = '<p class="note">Shown on a photo; new pictures grow in the same order.</p>'
-    return explain(models.cst("int8"), fit_within(load_image(PHOTO), sampler.size[0]), steps) + note
-
-
-def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
-    """The function behind the tab."""
+    def build_fields(self) -> tuple[list[gr.Button], gr.Button, gr.Slider, gr.Number, gr.Radio, list]:
+        """Lay out the left-hand column: (favorites, button, count, seed, model, settings)."""
+        kinds = self.models.sampler(self.models.kinds[0]).classes
+        gr.HTML('<h2 class="label">Choose a kind of flower</h2>')
+        with gr.Row(elem_id="favorites"):
+            names = [name for name in FAVORITES if name in kinds] or kinds[:7]
+            favorites = [gr.Button(name, size="sm") for name in (*names, ANY)]
+        self.kind = choose_kind(kinds, label=f"Or choose one of {len(kinds)}", elem_id="kind")
+        button = gr.Button("Draw new pictures", variant="primary", elem_id="draw")
+        count, seed = choose_count(api_name="new_seed")
+        about = " ".join(ABOUT[kind] for kind in self.models.kinds)
+        about += "".join(f" {NAMES[kind]} is not available: {why}." for kind, why in self.models.refusals.items())
+        model = gr.Radio(
+            [(NAMES[kind], kind) for kind in self.models.kinds], value=self.models.kinds[0], label="Model", info=about,
+            elem_id="model",
+        )  # fmt: skip
+        with gr.Accordion("More", open=False, elem_id="freedom"):
+            settings = build_settings(self.models)
+        return favorites, button, count, seed, model, settings
 
     def sample(
+        self,
         kind: str,
         count: int,
         seed: int,
@@ -140,49 +91,39 @@ def handler(models: Models, running: Running) -> Callable[..., Iterator[tuple]]:
         texture_min_p: float | None,
         guidance: float | None,
         best_of: int | None,
-        request: gr.Request,
-    ) -> Iterator[tuple]:
-        """Draw new pictures of a kind of flower with a model that writes color, shape and texture codes.
+        visitor: gr.Request,
+    ) -> Iterator[Update]:
+        """Draw new pictures of a kind of flower with a model of color, shape and texture codes.
 
         kind: a name in any case, or "Any kind". count: pictures, 1 to 8. seed: 0 to 2147483647; the same seed and
         settings give the same pictures. model: "gpt" or "pixelcnn". For each of color, shape and texture: temperature,
         above 0 to 10; top_k, 0 for all codes; top_p, above 0 to 1; min_p, 0 to below 1. guidance: how much the kind
-        counts, 0 to 10. best_of: color maps drawn for each picture, of which the best is kept, 1 to 16; 1 turns that
-        off. None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of
-        them, PNG; a .zip of pictures, sheet and codes (.npz); the numbers; and their table. Before it is done it sends
-        the grid as it grows, with the others empty; `/stop` ends it early, and what there is comes back.
+        counts, 0 to 10. best_of: color maps drawn per picture, of which the best is kept, 1 to 16; 1 turns this off.
+        None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of them, PNG; a .zip of
+        pictures, sheet and codes (.npz); the numbers; and their table. Until then it sends the growing grid, with the
+        others empty. `/stop` ends it early and returns what was drawn.
         """
-        given = (
-            (color_temperature, color_top_k, color_top_p, color_min_p),
-            (shape_temperature, shape_top_k, shape_top_p, shape_min_p),
-            (texture_temperature, texture_top_k, texture_top_p, texture_min_p),
+        values = (
+            *(color_temperature, color_top_k, color_top_p, color_min_p),
+            *(shape_temperature, shape_top_k, shape_top_p, shape_min_p),
+            *(texture_temperature, texture_top_k, texture_top_p, texture_min_p),
+            *(guidance, best_of),
         )
+        with errors_as_messages():
+            sampler = self.models.sampler(model)
+            request = GenerationRequest.from_fields(kind, count, seed, fill_in(sampler.defaults, values))
+            yield from self.panel.generate(sampler, request, visitor)
 
-        def ask() -> tuple[Sampler, Wish]:
-            sampler = models.sampler(model)
-            settings = complete(sampler.defaults, given, guidance, best_of)
-            return sampler, Wish(kind or ANY, whole(count, "count"), whole(seed, "seed"), settings)
-
-        yield from show(running, request.session_hash, ask)
-
-    return sample
-
-
-def follow(models: Models) -> Callable[..., tuple]:
-    """What the settings become when another model is chosen."""
-
-    def followed(model: str, *values: float | None) -> tuple:
-        liked = {kind: models.sampler(kind).defaults for kind in models.kinds}
-        return followed_by(liked, model, values)
-
-    return followed
+    def choose_favorite(self, event: gr.EventData, visitor: gr.Request) -> Update:
+        """Choose the clicked kind, and end what this visitor's last click began."""
+        self.running.stop(visitor)
+        return {self.kind: clicked_value(event)}
 
 
-def pick(running: Running) -> Callable[..., str]:
-    """A press on a kind: it becomes the choice, and what the visitor's last press began is ended."""
-
-    def picked(event: gr.EventData, request: gr.Request) -> str:
-        running.stop(request.session_hash)
-        return event.target.value
-
-    return picked
+def introduction(models: Models) -> str:
+    """How a picture is drawn, with the layers of a photo."""
+    sampler = models.sampler(models.kinds[0])
+    h, w = sampler.prior.grid
+    steps = [(name, text.format(f"{h} × {w}")) for name, text in STEPS]
+    note = '<p class="note">Shown on a photo; new pictures grow in the same order.</p>'
+    return explain(models.cst("int8"), fit_within(load_image(PHOTO), sampler.size[0]), steps) + note
