@@ -1,5 +1,6 @@
 """Read any picture as RGB, resize it, and convert between uint8 and float."""
 
+import importlib.util
 import io
 import os
 from pathlib import Path
@@ -7,8 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cst.color_profiles import png_chunks, to_srgb
+
 # Accepted formats. Pillow's others run external programs (EPS) or are no use for photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+JPEG_END = b"\xff\xd9"
 ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 
@@ -23,14 +28,19 @@ def load_image(source: ImageLike) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _flatten(source)
+        return _flatten(source, {})
     name = "the given file" if isinstance(source, bytes) else f"'{os.fspath(source)}'"
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise ValueError(f"no such file: {name}; give the path of a JPEG, PNG, WebP or other picture")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            return _flatten(image)
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{name} can't be read ({error.strerror}); check its permissions") from None
+    try:
+        return _decode(data)
     except UnidentifiedImageError:
+        if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+            raise ValueError(f"{name} is a HEIC photo, which needs a package: pip install pillow-heif") from None
         raise ValueError(f"{name} is not a picture that can be read; give a JPEG, PNG, WebP or similar file") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name} declares more pixels than can be opened safely; give a smaller picture") from None
@@ -39,24 +49,79 @@ def load_image(source: ImageLike) -> Image.Image:
         raise ValueError(f"{name} is damaged or cut short ({error}); save or download it again") from None
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Any PIL mode -> upright opaque RGB."""
+def _decode(data: bytes) -> Image.Image:
+    """The bytes of a file -> upright, opaque RGB."""
+    formats = list(FORMATS)
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        formats.append("HEIF")
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            return _flatten(image, png_chunks(data))
+    except OSError:
+        if not data.startswith(b"\xff\xd8") or data.endswith(JPEG_END):
+            raise
+        # Only the end marker may be missing. If pixels were missing too, they would depend on what follows.
+        pictures = []
+        for filling in (b"", b"\x5a\xa5" * 32):
+            with Image.open(io.BytesIO(data + filling + JPEG_END), formats=["JPEG"]) as image:
+                pictures.append(_flatten(image, {}))
+        if pictures[0].tobytes() != pictures[1].tobytes():
+            raise
+        return pictures[0]
+
+
+def _flatten(image: Image.Image, chunks: dict[bytes, bytes]) -> Image.Image:
+    """Any PIL mode and color profile -> upright, opaque sRGB. chunks: see `png_chunks`."""
+    frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
     image.load()
+    if frame is not None and frame != (0, 0, *image.size):  # the rest of the canvas is transparent
+        canvas = Image.new("RGBA", image.size)
+        canvas.paste(image.convert("RGBA").crop(frame), frame)
+        image = canvas
+    image = _deep_gray(image)
     try:
         image = ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block: keep the stored orientation
         image = image.copy()
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        return _from_array(np.clip(np.asarray(image).astype(np.int64), 0, 65535).astype(np.uint16))
-    if image.mode == "F":
-        array = np.nan_to_num(np.asarray(image))
-        return _from_array(array if array.max(initial=0) <= 1 else array / array.max())
+    image, problem = to_srgb(image, chunks)
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint16)
+        transparent = image.info.get("transparency")
+        image = _from_array(values if transparent is None else np.where(values == transparent, 65535, values))
     if image.mode == "La":  # gray premultiplied by its alpha, which Pillow only converts to LA
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    image.info = {"problem": problem} if problem else {}
+    return image
+
+
+def _deep_gray(image: Image.Image) -> Image.Image:
+    """Gray pictures of 32 bits or float -> 16 bits; other pictures unchanged, but for inverted 16-bit TIFF."""
+    tags = getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        largest = values[np.isfinite(values)].max(initial=0)
+        full = next((limit for limit in (1, 255, 65535) if largest <= limit), largest)
+        gray = np.nan_to_num(values / full, posinf=1)
+    elif image.mode == "I":
+        signed = tags.get(339, (1,))[0] == 2
+        if tags.get(258, (16,))[0] == 32:
+            gray = np.asarray(image) / (2**31 - 1) if signed else np.asarray(image).view(np.uint32) / (2**32 - 1)
+        else:
+            gray = np.asarray(image) / 65535
+    elif image.mode.startswith("I;16") and tags.get(262) == 0:  # WhiteIsZero
+        gray = 1 - np.asarray(image) / 65535
+    else:
+        return image
+    info, picture = image.info, Image.fromarray(np.round(65535 * gray.clip(0, 1)).astype(np.uint16))
+    picture.info, picture._exif = info, image.getexif()  # type: ignore[attr-defined]
+    return picture
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -76,7 +141,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[array.shape[2]]
     if array.shape[2] == 1:
         array = array[..., 0]
-    return _flatten(Image.fromarray(np.ascontiguousarray(array), mode if mode == "LA" else None))
+    return _flatten(Image.fromarray(np.ascontiguousarray(array), mode if mode == "LA" else None), {})
 
 
 def fit_within(image: Image.Image, longest: int) -> Image.Image:
