@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class Sampler:
         tokenizer: CodebookTokenizer,
         prior: OnnxPrior,
         *,
-        draw: Callable[[SampleRequest], Iterator[Step]] | None = None,
+        draw: Callable[[SampleRequest], Generator[Step, None, None]] | None = None,
     ):
         """draw: replaces `sampling.sample`, on another device. Raises ValueError for another tokenizer's prior."""
         prior.config.check_tokenizer(tokenizer.fingerprint)
@@ -105,7 +105,7 @@ class Sampler:
         mask: np.ndarray | None = None,
         sketch: np.ndarray | None = None,
         color_bias: np.ndarray | None = None,
-    ) -> Iterator[Step]:
+    ) -> Generator[Step, None, None]:
         """Draw `count` pictures of a class (None: of no class in particular); yields after every few tokens.
 
         known: (L, h, w) int tokens, which every picture keeps where `mask`, (L, h, w) bool, is True; both or neither.

@@ -1,7 +1,7 @@
 """Sampling from any prior: known tokens stay, and the others are drawn in the model's own order."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from prior.protocol import LevelSettings, Prior, SampleRequest, Step
 Maps = dict[str, np.ndarray]
 
 
-def sample(prior: Prior, request: SampleRequest) -> Iterator[Step]:
+def sample(prior: Prior, request: SampleRequest) -> Generator[Step, None, None]:
     """Draw what a request leaves open, in the model's own order.
 
     Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every few tokens, and

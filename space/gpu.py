@@ -1,7 +1,7 @@
 """Rendering and sampling with torch on a GPU; on a ZeroGPU Space they run in processes of their own."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ def load_sampler(
     prepare(device)
     prior = TorchPrior.load(folder, device=device)
 
-    def write(request: SampleRequest) -> Iterator[Step]:
+    def write(request: SampleRequest) -> Generator[Step, None, None]:
         yield from sample(prior, request)
 
     return Sampler(tokenizer, OnnxPrior(folder, threads=threads), draw=on_gpu(write, seconds=SAMPLE_SECONDS))

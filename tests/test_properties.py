@@ -18,6 +18,7 @@ from cst.metrics import l1, ms_ssim, psnr, ssim
 from cst.tokenizer.onnx_runtime import FILES, TARGETS, OnnxTokenizer
 from prior.protocol import LevelSettings, Settings
 from prior.sampler import Sampler
+from prior.sampling import log_prob
 
 QUIET = settings(
     derandomize=True, deadline=None, max_examples=60, database=None,
@@ -149,7 +150,7 @@ def test_every_setting_in_range_draws_codes_in_range(count, seed, temperature, g
 @given(tokens=ANYTHING, label=ANYTHING)
 @QUIET
 def test_likelihoods_are_of_tokens_that_fit_alone(tokens: np.ndarray, label: np.ndarray, sampler: Sampler):
-    attempt(sampler.prior.log_prob, tokens, label)
+    attempt(log_prob, sampler.prior, tokens, label)
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,11 +31,11 @@ class Crops:
         self.scales, self.seed, self.share = scales, seed, share
         self._pool = ThreadPoolExecutor(workers)  # Pillow releases the interpreter lock
 
-    def __getitem__(self, step: int) -> np.ndarray:
+    def __getitem__(self, step: int) -> Any:
         """The crops of a step: (batch, 3, size, size) uint8."""
         return self.draw(step)[0]
 
-    def draw(self, step: int) -> tuple[np.ndarray, list[int]]:
+    def draw(self, step: int) -> tuple[np.ndarray, list[Any]]:
         """The crops of a step, (batch, 3, size, size) uint8, and the index of each crop's photo."""
         seeds = np.random.SeedSequence([self.seed, step]).spawn(self.batch)[self.share]
         crops, photos = zip(*self._pool.map(self._crop, seeds), strict=True)
@@ -53,7 +54,7 @@ class Crops:
         """Side of the square to cut out, in pixels of the photo."""
         return min(round(self.size / rng.choice(self.scales)), *photo.shape[:2])
 
-    def _crop(self, seed: np.random.SeedSequence) -> tuple[np.ndarray, int]:
+    def _crop(self, seed: np.random.SeedSequence) -> tuple[np.ndarray, Any]:
         rng = np.random.default_rng(seed)
         index, photo = self._photo(rng)
         side = self._side(rng, photo)

@@ -65,7 +65,6 @@ def measure(flags: argparse.Namespace) -> str:
             f"{name:<12} {config.batch:>6} {operations / 1e9:>14.1f} {rate:>11.1f} {operations * rate / 1e12:>8.2f}"
         )
     lines.append(f"all                 {total / 1e9:>14.1f}")
-    lines.append(
-        f"({flags.preset}, {flags.size}x{flags.size} pixels, {torch.get_num_threads()} threads of {flags.device}, not compiled)"
-    )
+    where = f"{torch.get_num_threads()} threads" if flags.device == "cpu" else flags.device
+    lines.append(f"({flags.preset}, {flags.size}x{flags.size} pixels, {where}, not compiled)")
     return "\n".join(lines)

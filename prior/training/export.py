@@ -56,11 +56,11 @@ class RowsGraph(nn.Module):
 
     def __init__(self, net: PixelCNN):
         super().__init__()
-        assert isinstance(net.trunk, GatedTrunk)
-        self.net, self.trunk = net, net.trunk
+        self.net = net
 
     def forward(self, tokens: Tensor, label: Tensor) -> tuple[Tensor, ...]:
-        vertical_features = self.trunk.forward_vertical(self.net.embed(tokens), label)
+        assert isinstance(self.net.trunk, GatedTrunk)
+        vertical_features = self.net.trunk.forward_vertical(self.net.embed(tokens), label)
         return tuple(down[:, :, -1:] for down in vertical_features)
 
 
@@ -69,11 +69,11 @@ class PlaceGraph(nn.Module):
 
     def __init__(self, net: PixelCNN):
         super().__init__()
-        assert isinstance(net.trunk, GatedTrunk)
-        self.net, self.trunk = net, net.trunk
+        self.net = net
 
     def forward(self, tokens: Tensor, row: Tensor, column: Tensor, label: Tensor, vertical_features: list) -> Tensor:
-        along = self.trunk.forward_horizontal(self.net.embed(tokens, row), vertical_features, label)  # (B, D, 1, w)
+        assert isinstance(self.net.trunk, GatedTrunk)
+        along = self.net.trunk.forward_horizontal(self.net.embed(tokens, row), vertical_features, label)
         return along[:, :, 0].index_select(2, column[None])[:, :, 0]
 
 

@@ -52,7 +52,7 @@ class Trainer:
         model = PRESETS[config.preset]
         # Sheets are rendered by RenderNet if the tokenizer has an exported one, else drawn from centroids.
         exported = FILES["int8"] in source.files
-        self.decode = OnnxTokenizer(tokenizer).decode if exported else self.codebooks.draw
+        self.decode = OnnxTokenizer(tokenizer).decode if exported else self.codebooks.centroid_picture
         self.prior = PriorConfig(
             kind="pixelcnn",
             model=model,

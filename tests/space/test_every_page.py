@@ -13,7 +13,7 @@ from space.docs.screenshots import CROPS, FOLDER, LOOKS, README_PICTURES, TIMEOU
 
 ROOT = Path(__file__).parents[2]
 BACKGROUNDS = {"light": "rgb(250, 250, 250)", "dark": "rgb(18, 18, 18)"}
-MOST_STOPS = 80
+MAX_STOPS = 80
 LEFT_SHARE = """percent => {
     const picture = document.querySelectorAll("#comparison img")[1];
     return Math.abs(parseFloat(getComputedStyle(picture).clipPath.split(" ")[3]) - percent) < 0.5;
@@ -61,10 +61,11 @@ def test_the_checks_find_what_is_wrong(browser: Browser):
 
 
 def reach(page: Page, name: str, key: str = "Tab") -> None:
-    """Press Tab until the control of this name has the focus."""
-    for _ in range(MOST_STOPS):
+    """Press Tab until the control whose name begins like this has the focus."""
+    for _ in range(MAX_STOPS):
         page.keyboard.press(key)
-        if page.evaluate("(document.activeElement.ariaLabel ?? document.activeElement.innerText).trim()") == name:
+        label = page.evaluate("(document.activeElement.ariaLabel ?? document.activeElement.innerText).trim()")
+        if label.startswith(name):
             return
     pytest.fail(f"{key} never comes to '{name}'")
 
@@ -100,7 +101,7 @@ def test_pictures_are_drawn_by_keyboard_alone(visit: Callable[..., Page]):
     page = visit()
     reach(page, "Sample")
     page.keyboard.press("Enter")
-    reach(page, "Or choose one of 102")
+    reach(page, "Or choose one of ")
     page.keyboard.press("Control+a")
     page.keyboard.type("wild pans")
     expect(page.get_by_role("option")).to_have_count(1, timeout=TIMEOUT_MS)
@@ -111,7 +112,7 @@ def test_pictures_are_drawn_by_keyboard_alone(visit: Callable[..., Page]):
     reach(page, "Draw new pictures", "Shift+Tab")
     page.keyboard.press("Space")
     expect(page.locator("#drawn-numbers table")).to_be_visible(timeout=TIMEOUT_MS)
-    expect(page.locator("#live .words")).to_have_text("Wild Pansy, drawn by GPT")
+    expect(page.locator("#live .words")).to_contain_text("Wild Pansy, drawn by GPT")
     expect(page.locator("#live .tiles img")).to_have_count(1)
 
 

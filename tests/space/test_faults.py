@@ -43,7 +43,7 @@ def test_a_full_disk_keeps_the_old_picture_tokens_and_settings(run_python, tmp_p
     code = f"""{FULL}
 from cst import Tokens
 from cst.convert import save_png
-from cst.tokenizer.config import write_json
+from cst.artifact import write_json
 folder = Path({str(tmp_path)!r})
 picture = Image.fromarray(noise.integers(256, size=(300, 300, 3)).astype(np.uint8))
 tokens = Tokens(noise.integers(8000, size=(3, 200, 200)), (1600, 1600), "0" * 16)

@@ -74,7 +74,7 @@ def test_the_mark_lies_on_the_pressed_patch(open_tab: Callable[..., Page]):
 
 def test_a_pressed_tile_and_a_typed_number_tell_a_code(open_tab: Callable[..., Page]):
     page = open_tab()
-    told, number = page.locator(".told").first, page.get_by_role("spinbutton", name="color code")
+    told, number = page.locator(".one-tile").first, page.get_by_role("spinbutton", name="color code")
     expect(told).to_contain_text("color 0, 1 in")
     number.fill("512")
     expect(told).to_contain_text("accepted: 0 to 511")

@@ -88,8 +88,7 @@ def test_who_waits_sees_a_place_and_may_go_without_being_drawn_for(visitor: Call
     stays = third.submit(count=1, seed=5, api_name="/sample")
     wait_for(lambda: stays.status().rank == 1)
     goes.cancel()
-    wait_for(lambda: stays.status().rank == 0 or stays.status().code != Status.IN_QUEUE)
-    first.predict(api_name="/stop")
+    first.predict(api_name="/stop")  # at once: gradio_client cancels what it asks for while a run of its own ends
     assert is_drawn(stays)
     assert not goes.outputs()
 
@@ -113,8 +112,8 @@ def test_a_run_that_was_left_ends_without_taking_stop_from_the_next():
 
 
 def test_a_drawing_that_is_closed_halfway_leaves_no_file_and_no_one_to_stop(lay_out, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     tab = lay_out(lambda: SampleTab(Models()))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     drawing = tab.sample(ANY, 8, 1, "gpt", *[None] * 14, SimpleNamespace(session_hash="tab"))
     next(drawing)
     assert list(tmp_path.iterdir()) and "tab" in tab.running
