@@ -32,7 +32,7 @@ def to_srgb(image: Image.Image, chunks: dict[bytes, bytes]) -> tuple[Image.Image
     image.info.pop("gamma", None)
     try:
         if image.mode == "LAB":
-            return _apply(image, ImageCms.createProfile("LAB")), ""
+            return _apply(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))), ""
         if b"cICP" in chunks:
             profile = _cicp_profile(chunks[b"cICP"])
         elif profile is None and b"sRGB" not in chunks and (b"gAMA" in chunks or b"cHRM" in chunks):
@@ -46,8 +46,9 @@ def to_srgb(image: Image.Image, chunks: dict[bytes, bytes]) -> tuple[Image.Image
 
 def _apply(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
     space = source.profile.xcolor_space.strip()
-    if image.mode in ("P", "PA", "1", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA" if image.mode in ("PA", "RGBa", "La") or "transparency" in image.info else "RGB")
+    transparent = "transparency" in image.info and not image.mode.startswith("I;16")
+    if image.mode in ("P", "PA", "1", "RGBa", "La") or transparent:
+        image = image.convert("RGBA" if image.mode in ("PA", "RGBa", "La") or transparent else "RGB")
     alpha = image.getchannel("A") if "A" in image.getbands() and image.mode != "LAB" else None
     if image.mode in ("L", "LA", "I;16", "I;16B", "I;16L") and space in ("GRAY", "RGB"):
         return _apply_gray(image, source, alpha)
@@ -78,7 +79,9 @@ def _apply_gray(image: Image.Image, source: ImageCms.ImageCmsProfile, alpha: Ima
     curve = np.asarray(table)[0, :, 1].astype(np.float64)
     if image.mode.startswith("I;16"):
         values = np.interp(np.arange(65536) / 257, np.arange(256), curve * 257).round().astype(np.uint16)
-        return Image.fromarray(values[np.asarray(image).astype(np.uint16)])
+        stored = np.asarray(image).astype(np.uint16)
+        transparent = image.info.get("transparency")
+        return Image.fromarray(np.where(stored == transparent, np.uint16(65535), values[stored]))
     gray = Image.fromarray(curve.round().astype(np.uint8)[np.asarray(image.getchannel(0))])
     if alpha is not None:
         gray.putalpha(alpha)
@@ -106,7 +109,7 @@ def _chunk_profile(chunks: dict[bytes, bytes]) -> bytes | None:
     primaries = SRGB
     if b"cHRM" in chunks:
         primaries = tuple(value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"]))
-    curve = _srgb_curve
+    curve: Curve = _srgb_curve
     if b"gAMA" in chunks:
         (stored,) = struct.unpack(">I", chunks[b"gAMA"])
         if not stored:

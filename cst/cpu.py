@@ -9,10 +9,7 @@ def available_cpus(root: Path = Path("/")) -> int:
 
     root: where /proc and /sys are.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([count, *(-(-quota // period) for quota, period in _quotas(root))]))
 
 

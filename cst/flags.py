@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 import importlib
+import io
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,9 @@ def dispatch(package: str, about: str, verbs: Mapping[str, Verb], arguments: Seq
 def run(main: Callable[[], None]) -> None:
     """Call a command; a ValueError or OSError becomes one line on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # our own error line reports what matters
+    for stream in (sys.stdout, sys.stderr):  # file names may hold anything, and terminals may accept little
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except (ValueError, OSError) as error:

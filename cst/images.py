@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
 
 from cst.color_profiles import png_chunks, to_srgb
 
@@ -66,7 +67,7 @@ def _decode(data: bytes) -> Image.Image:
         # Only the end marker may be missing. If pixels were missing too, they would depend on what follows.
         pictures = []
         for filling in (b"", b"\x5a\xa5" * 32):
-            with Image.open(io.BytesIO(data + filling + JPEG_END), formats=["JPEG"]) as image:
+            with Image.open(io.BytesIO(data.removesuffix(b"\xff") + filling + JPEG_END), formats=["JPEG"]) as image:
                 pictures.append(_flatten(image, {}))
         if pictures[0].tobytes() != pictures[1].tobytes():
             raise
@@ -75,7 +76,7 @@ def _decode(data: bytes) -> Image.Image:
 
 def _flatten(image: Image.Image, chunks: dict[bytes, bytes]) -> Image.Image:
     """Any PIL mode and color profile -> upright, opaque sRGB. chunks: see `png_chunks`."""
-    frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
+    frame = image.tile[0].extents if isinstance(image, GifImageFile) and image.tile else None
     image.load()
     if frame is not None and frame != (0, 0, *image.size):  # the rest of the canvas is transparent
         canvas = Image.new("RGBA", image.size)

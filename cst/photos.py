@@ -17,9 +17,9 @@ import numpy as np
 from cst.images import limit_shortest_side, load_image
 
 PHOTO_SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".heic", ".heif", ".hif", ".heics", ".heifs",
-    ".avif", ".avifs", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c",
-    ".jpc", ".jpf", ".jpx", ".tga", ".icb", ".vda", ".vst", ".ico",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".heic", ".heif", ".hif", ".heics",
+    ".heifs", ".avif", ".avifs", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
+    ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".tga", ".icb", ".vda", ".vst", ".ico",
 }  # fmt: skip
 NO_PHOTOS = {"__MACOSX", "@eaDir"}  # folders of operating systems; hidden ones are left out too
 

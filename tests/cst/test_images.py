@@ -1,11 +1,6 @@
 """Read any kind of picture, and find photos in folders and archives."""
 
 import contextlib
-import io
-import threading
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +13,6 @@ from support.photos import make_photo
 
 from cst import CST
 from cst.images import fit_within, limit_shortest_side, load_image, pad_to_multiple, to_float, to_image, to_uint8
-from cst.photos import Entry, Photos, find_photos, is_validation, split
 
 STORED = {  # EXIF orientation -> how an upright picture lies in the file
     1: None,
@@ -247,116 +241,6 @@ def test_pictures_are_shrunk_but_never_enlarged():
     assert limit_shortest_side(photo, 30).size == (60, 30)
     assert fit_within(photo, 500).size == limit_shortest_side(photo, 500).size == photo.size
     assert fit_within(Image.new("RGB", (400, 1)), 20).size == (20, 1)
-
-
-# Many pictures --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def library(tmp_path) -> Path:
-    """Photos in nested folders, in a zip, and in a zip within a zip, and other files."""
-    inner, outer = io.BytesIO(), tmp_path / "b" / "outer.zip"
-    (tmp_path / "a" / "deep").mkdir(parents=True)
-    outer.parent.mkdir()
-    make_photo(0, 20, 20).save(tmp_path / "a" / "deep" / "one.PNG")
-    make_photo(1, 20, 20).save(tmp_path / "a" / "two.webp")
-    (tmp_path / "a" / "notes.txt").write_text("no photo")
-    with zipfile.ZipFile(inner, "w") as archive:
-        archive.writestr("rose/four.png", encoded(make_photo(3, 20, 20)))
-    with zipfile.ZipFile(outer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("__MACOSX/._three.jpg", b"resource fork")
-        archive.writestr("tulip/three.jpg", encoded(make_photo(2, 20, 20), "JPEG"))
-        archive.writestr("more.zip", inner.getvalue())
-        archive.writestr("readme.md", "no photo")
-    return tmp_path
-
-
-def test_photos_are_found_in_nested_folders_zips_and_zips_in_zips(library):
-    entries = find_photos([library])
-    assert [entry.name for entry in entries] == ["one.PNG", "two.webp", "four.png", "three.jpg"]
-    assert [entry.label for entry in entries] == ["deep", "a", "rose", "tulip"]
-    assert str(entries[2]) == f"{library}/b/outer.zip/more.zip/rose/four.png"
-    photos = Photos(entries)
-    assert [photo.shape for photo in photos] == [(20, 20, 3)] * 4
-    assert np.array_equal(photos[2], make_photo(3, 20, 20))
-    assert find_photos([library]) == entries
-
-
-def test_finding_nothing_is_an_error_with_the_paths(tmp_path):
-    with pytest.raises(ValueError, match=f"no such file or folder: '{tmp_path}/none'"):
-        find_photos([tmp_path / "none"])
-    with pytest.raises(ValueError, match=f"no photos found in '{tmp_path}'"):
-        find_photos([tmp_path])
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_damaged_archive_is_refused_by_name(nested, tmp_path):
-    path = tmp_path / "photos.zip"
-    path.write_bytes(b"PK\x03\x04 and then nothing")
-    if nested:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("inner.zip", b"nothing")
-    with pytest.raises(ValueError, match=r"inner.zip' is not a" if nested else r"photos.zip' is not a"):
-        find_photos([path])
-
-
-def test_unreadable_photos_are_skipped_and_named(library):
-    (library / "a" / "bad.png").write_bytes(b"no photo")
-    path = library / "b" / "damaged.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("five.png", b"\x89PNG" + bytes(range(256)) * 40)
-        start = archive.getinfo("five.png").header_offset + 30 + len("five.png")
-    data = bytearray(path.read_bytes())
-    data[start : start + 20] = b"\xff" * 20  # no deflate stream begins so
-    path.write_bytes(data)
-    photos = Photos(find_photos([library]))
-    assert len(list(photos)) == 4
-    assert set(photos.unreadable) == {f"{library}/a/bad.png", f"{path}/five.png"}
-    assert all(photos.unreadable.values())
-
-
-def test_photos_keep_only_what_fits_in_memory(photos):
-    kept = Photos(find_photos([photos]), memory_gib=60_000 / 2**30)  # two photos of about 25 kB
-    first = kept[0]
-    assert kept[0] is first
-    for index in range(len(kept)):
-        assert kept[index] is not None
-    assert kept[0] is not first
-    assert np.array_equal(kept[0], first)
-
-
-def test_photos_can_be_read_from_several_threads(library):
-    photos, alone = Photos(find_photos([library]), memory_gib=2000 / 2**30), Photos(find_photos([library]))
-    gate = threading.Barrier(8)
-
-    def read(thread: int) -> bool:
-        gate.wait()
-        order = np.random.default_rng(thread).integers(4, size=40)
-        return all(np.array_equal(photos[int(i)], alone[int(i)]) for i in order)
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(read, range(8)))
-
-
-def test_the_validation_split_is_stable_and_disjoint():
-    names = [f"image_{i:05d}.jpg" for i in range(1, 2001)]
-    held_out = [name for name in names if is_validation(name)]
-    assert held_out[:4] == ["image_00086.jpg", "image_00091.jpg", "image_00107.jpg", "image_00171.jpg"]
-    assert 0.02 < len(held_out) / len(names) < 0.045
-    entries = [Entry(Path("folder") / name) for name in names]
-    training, validation = split(entries)
-    assert not set(training) & set(validation)
-    assert sorted(map(str, training + validation)) == sorted(map(str, entries))
-    elsewhere = [Entry(Path("archive.zip"), (f"other/{name}",)) for name in reversed(names)]
-    assert {entry.name for entry in split(elsewhere)[1]} == set(held_out)
-
-
-def test_a_split_of_few_photos_is_never_empty():
-    entries = [Entry(Path(name)) for name in ("b.png", "c.png", "d.png")]
-    assert not any(is_validation(entry.name) for entry in entries)
-    training, validation = split(entries)
-    assert (len(training), len(validation)) == (2, 1)
-    assert split(entries[:1]) == (entries[:1], entries[:1])
 
 
 def test_postscript_is_not_opened():

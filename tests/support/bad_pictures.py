@@ -112,7 +112,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "empty.png": (lambda: b"", "not a picture"),
     "text.png": (lambda: b"These are words.\n" * 40, "not a picture"),
     "zeros.jpg": (lambda: bytes(5000), "not a picture"),
-    "phone.heic": (heic, "not a picture that can be read; give a JPEG"),
+    "phone.heic": (heic, "is a HEIC photo, which needs|damaged or cut|not a picture"),
     "drawing.svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
     "postscript.eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
     "archive.zip": (lambda: b"PK\x03\x04" + bytes(400), "not a picture"),
