@@ -25,8 +25,9 @@ Curve = Callable[[np.ndarray], np.ndarray]  # stored value in [0, 1] -> linear l
 def to_srgb(image: Image.Image, chunks: dict[bytes, bytes]) -> tuple[Image.Image, str]:
     """Convert a picture to sRGB, without a profile, and say what could not be used.
 
-    image: any mode; transparency is kept. chunks: those of its PNG file, if it is one (`png_chunks`). Gray pictures become RGB if a profile is applied. A profile that cannot
-    be used is ignored; the message says why, and is empty otherwise.
+    image: any mode; transparency is kept. chunks: those of its PNG file, if it is one (`png_chunks`). Gray pictures
+    become RGB if a profile is applied. A profile that cannot be used is ignored; the message gives the reason, and is
+    empty otherwise.
     """
     profile = image.info.pop("icc_profile", None)
     image.info.pop("gamma", None)
@@ -124,7 +125,8 @@ def _cicp_profile(chunk: bytes) -> bytes:
     primaries, transfer, matrix, _ = struct.unpack(">4B", chunk)
     curves: dict[int, Curve] = {
         **dict.fromkeys((1, 6, 14, 15), _bt709_curve),
-        4: _power_curve(2.2), 5: _power_curve(2.8), 8: _power_curve(1.0), 13: _srgb_curve, 16: _pq_curve, 18: _hlg_curve,
+        4: _power_curve(2.2), 5: _power_curve(2.8), 8: _power_curve(1.0),
+        13: _srgb_curve, 16: _pq_curve, 18: _hlg_curve,
     }  # fmt: skip
     if primaries not in PRIMARIES or transfer not in curves or matrix != 0:
         raise ValueError(f"cICP {primaries}, {transfer}, {matrix}; accepted: primaries {sorted(PRIMARIES)}, "
