@@ -43,7 +43,7 @@ class Artifact:
         if not path.is_file():
             raise ValueError(f"'{folder}' is not a {what}: it has no config.json; make one with {make}")
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"'{path}' is not readable JSON ({error}); copy the artifact again") from None
         if not isinstance(values, dict) or (values.get("format"), values.get("version")) != (format, version):
@@ -85,7 +85,7 @@ def sha256(path: Path) -> str:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file atomically."""
     with replacing(path) as part:
-        part.write_text(json.dumps(values, indent=2) + "\n")
+        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 class replacing:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from cst.tokenizer.onnx_runtime import load_onnxruntime
+from cst.tokenizer.onnx_runtime import load_onnxruntime, session_options
 from cst.tokenizer.protocol import Level
 from prior.color_maps import coarse_maps
 from prior.config import CELLS, COARSE, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
@@ -103,13 +103,8 @@ class OnnxPrior:
             raise ValueError(
                 f"'{self.folder}' has no {name}; make it with python -m prior export --prior {self.folder}"
             )
-        onnxruntime = load_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
         path = self.config.check_file(self.folder, name)
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return load_onnxruntime().InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
 
     def new_state(self) -> KVCache | RowCache:
         """See `Prior.new_state`."""

@@ -66,7 +66,7 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = Fal
         share=share,
         theme=theme.theme(),
         css_paths=theme.CSS,
-        js=theme.KEYBOARD.read_text(),
+        js=theme.KEYBOARD.read_text(encoding="utf-8"),
         favicon_path=theme.ICON,
         footer_links=["api"],
         max_file_size=MAX_UPLOAD,

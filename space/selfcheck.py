@@ -79,7 +79,7 @@ def requirements(folder: Path) -> dict[str, Any]:
     from packaging.requirements import Requirement  # Gradio brings it
 
     path = folder / "requirements.txt"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     parsed = [Requirement(line) for line in (line.partition("#")[0].strip() for line in lines) if line]
     return {requirement.name: requirement.specifier for requirement in parsed}
 
@@ -89,7 +89,7 @@ def describe_processor(info: Path = Path("/proc/cpuinfo")) -> str:
     name, flags = platform.processor() or platform.machine(), None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if info.is_file():
-        values = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        values = dict(line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines() if ":" in line)
         values = {key.strip(): value.strip() for key, value in values.items()}
         name, flags = values.get("model name", name), values.get("flags", "").split()
     if not flags:

@@ -23,7 +23,7 @@ FILES = {module_name(path): path for path in MODULES}
 def imported(path: Path) -> set[str]:
     """The modules of this project that a file imports anywhere, inside functions too."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -57,7 +57,7 @@ def test_modules_only_define_things():
     allowed += (ast.AsyncFunctionDef,)
     offenders = []
     for path in MODULES:
-        for node in ast.parse(path.read_text()).body:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             main = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
             relative = isinstance(node, ast.ImportFrom) and node.level > 0

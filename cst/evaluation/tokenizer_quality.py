@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     text = as_markdown(evaluation.rows(), evaluation.counts, names)
     text += f"\n\n{measured} photos, shortest side {flags.size} pixels, {evaluation.nets['int8'].running_on}\n"
     flags.out.mkdir(parents=True, exist_ok=True)
-    (flags.out / "table.md").write_text(text)
+    (flags.out / "table.md").write_text(text, encoding="utf-8")
     saved = {
         "photos": measured,
         "size": flags.size,

@@ -150,7 +150,7 @@ def memory_report(folder: Path, side: int, target: str, threads: int | None) -> 
 
 def memory_over_baseline(action: Callable[[], object]) -> float:
     """MiB that an action adds to the peak memory of this process (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current use
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the peak to the current use
     before = memory_bytes("VmHWM") or 0
     action()
     return ((memory_bytes("VmHWM") or 0) - before) / 2**20

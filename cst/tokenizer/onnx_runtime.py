@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from cst.cpu import available_cpus
 from cst.tokenizer.codebook_tokenizer import CodebookTokenizer, Render
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 
@@ -77,7 +78,7 @@ def open_network(
         network, running_on = _open_onnxruntime(path, "cpu", threads, None)
         return network, f"{running_on} (openvino is not installed: pip install openvino)"
     if target == "npu" and npu_config is None:
-        raise ValueError("the npu target needs VitisAI's config file; give npu_config=vaip_config.json")
+        raise ValueError("the npu target needs VitisAI's config file; give --npu-config FILE, or npu_config in Python")
     return _open_onnxruntime(path, target, threads, npu_config)
 
 
@@ -88,6 +89,8 @@ def _open_openvino(path: Path, threads: int | None) -> tuple[Render, str]:
 
     core = openvino.Core()
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    if threads is None and available_cpus() < (os.cpu_count() or 1):
+        threads = available_cpus()
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
@@ -117,14 +120,10 @@ def _open_onnxruntime(
     if provider not in available:
         note = f" (the installed onnxruntime has no {provider} for {target})"
         provider = PROVIDERS["cpu"]
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
     settings = {"config_file": os.fspath(npu_config)} if provider == PROVIDERS["npu"] and npu_config else {}
     providers = list(dict.fromkeys([provider, PROVIDERS["cpu"]]))
     session = onnxruntime.InferenceSession(
-        path, options, providers=providers, provider_options=[settings, {}][: len(providers)]
+        path, session_options(threads), providers=providers, provider_options=[settings, {}][: len(providers)]
     )
     used = session.get_providers()[0]
     if used != provider:
@@ -134,6 +133,22 @@ def _open_onnxruntime(
         return session.run(None, {"tokens": tokens})[0]
 
     return render, f"onnxruntime {onnxruntime.__version__} {used}{note}"
+
+
+def session_options(threads: int | None) -> Any:
+    """Options of an onnxruntime session.
+
+    threads: None for as many as the container allows. If that is less than the machine has, waiting threads don't spin,
+    since spinning would use up the quota.
+    """
+    options = load_onnxruntime().SessionOptions()
+    options.log_severity_level = 3
+    cpus = available_cpus()
+    if cpus < (os.cpu_count() or 1):
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        threads = threads or cpus
+    options.intra_op_num_threads = threads or 0
+    return options
 
 
 def load_onnxruntime() -> ModuleType:

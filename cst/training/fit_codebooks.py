@@ -165,7 +165,7 @@ def check_settings(config: FitConfig, out: Path) -> None:
     """Save the settings of a fit. Raises ValueError if it was started with other settings."""
     path = out / "fit.json"
     now = json.loads(json.dumps(dataclasses.asdict(config)))
-    saved = json.loads(path.read_text()) if path.exists() else now
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
     if saved != now:
         changed = ", ".join(f"{key} {saved.get(key)} -> {now[key]}" for key in now if saved.get(key) != now[key])
         raise ValueError(f"'{out}' was started with other settings ({changed}); give another --out")

@@ -60,7 +60,7 @@ class TokenSet:
     def _open(cls, cache: str | os.PathLike, key: Key) -> "TokenSet":
         """Map a cache into memory, if it is of `key`."""
         try:
-            there = from_dict(Key, json.loads((Path(cache) / "set.json").read_text()))
+            there = from_dict(Key, json.loads((Path(cache) / "set.json").read_text(encoding="utf-8")))
             arrays = [np.load(Path(cache) / f"{name}.npy", mmap_mode="r") for name in ("tokens", "labels")]
         except (OSError, EOFError, ValueError, AttributeError) as error:
             raise ValueError(f"'{cache}' is not a readable set of tokens ({error}); delete it") from None

@@ -87,7 +87,7 @@ def check_paths(paths: list[str]) -> list[str]:
 
 def blocks(path: Path) -> Iterator[Block]:
     """The blocks of a document. Raises ValueError for one that has no end."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     complete = [Block(match["command"], match["body"], match["stamp"].strip(": ")) for match in BLOCK.finditer(text)]
     if len(complete) != text.count("<!-- made by:"):
         raise ValueError(f"'{path}' has a 'made by' comment without its '<!-- end -->'; add it after the block")
@@ -115,11 +115,11 @@ def update_document(path: Path, command: str, printed: str) -> None:
         is_ours = match["command"] == command
         return Block(match["command"], match["body"], "").filled(printed, made) if is_ours else match[0]
 
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     updated = BLOCK.sub(fill, text)
     if updated != text:
         with replacing(path) as part:
-            part.write_text(updated)
+            part.write_text(updated, encoding="utf-8")
 
 
 def stamp(command: str, today: datetime.date | None = None) -> str:

@@ -59,7 +59,7 @@ def listening_process(port: int) -> int | None:
     sockets = set()
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            for line in Path("/proc/net", name).read_text(encoding="utf-8").splitlines()[1:]:
                 words = line.split()
                 if words[3] == "0A" and int(words[1].rsplit(":", 1)[1], 16) == port:
                     sockets.add(f"socket:[{words[9]}]")

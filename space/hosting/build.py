@@ -66,7 +66,9 @@ def build(out: Path, hardware: str, *, root: Path = ROOT) -> list[BuiltFile]:
     check_out(out)
     pins = read_pins(root / "space" / HARDWARE[hardware].requirements)
     texts = {
-        "README.md": card((root / "space" / "README.md").read_text(), HARDWARE[hardware], pins["gradio"]),
+        "README.md": card(
+            (root / "space" / "README.md").read_text(encoding="utf-8"), HARDWARE[hardware], pins["gradio"]
+        ),
         "requirements.txt": "".join(f"{name}=={version}\n" for name, version in pins.items()),
         ".gitattributes": "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in ATTRIBUTES),
     }
@@ -82,7 +84,7 @@ def build(out: Path, hardware: str, *, root: Path = ROOT) -> list[BuiltFile]:
             if name in copies:
                 shutil.copyfile(copies[name], part / name)
             else:
-                (part / name).write_text(texts[name])
+                (part / name).write_text(texts[name], encoding="utf-8")
         put_in_place(part, out, old=Path(scratch) / "old")
     return [BuiltFile(name, (out / name).stat().st_size) for name in names]
 
@@ -110,7 +112,7 @@ def files_of(folder: Path) -> Iterator[Path]:
     if not (folder / "config.json").is_file():
         yield from (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         return
-    values = json.loads((folder / "config.json").read_text())
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     artifact = Artifact(format=values["format"], version=values["version"], files=values["files"])
     yield folder / "config.json"
     yield from (artifact.check_file(folder, name) for name in artifact.files)
@@ -138,7 +140,7 @@ def check_out(out: Path) -> None:
         raise ValueError(f"'{out}' is a file; give --out a folder")
     present = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() or path.is_symlink()}
     try:
-        values = json.loads((out / MANIFEST).read_text()) if present else {}
+        values = json.loads((out / MANIFEST).read_text(encoding="utf-8")) if present else {}
         written = set(values["files"]) if values.get("made_by") == MADE_BY else set()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         written = set()
@@ -150,7 +152,7 @@ def check_out(out: Path) -> None:
 def read_pins(path: Path) -> dict[str, str]:
     """Distribution -> version, of a requirements file and those it includes. Raises ValueError for other lines."""
     pins: dict[str, str] = {}
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         line = line.partition("#")[0].strip()
         if line.startswith("-r "):
             pins |= read_pins(path.parent / line.removeprefix("-r ").strip())

@@ -29,8 +29,10 @@ def copy(artifact, tmp_path) -> Path:
 
 def change_config(folder: Path, **changes: object) -> None:
     """Set keys of config.json; None removes one."""
-    values = {**json.loads((folder / "config.json").read_text()), **changes}
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+    values = {**json.loads((folder / "config.json").read_text(encoding="utf-8")), **changes}
+    (folder / "config.json").write_text(
+        json.dumps({k: v for k, v in values.items() if v is not None}), encoding="utf-8"
+    )
 
 
 def change_tensors(folder: Path, name: str, **changes: np.ndarray | None) -> None:
@@ -173,11 +175,11 @@ def test_weights_of_another_size_are_refused(copy):
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     with pytest.raises(RuntimeError), replacing(path) as part:
-        part.write_text("ne")
+        part.write_text("ne", encoding="utf-8")
         raise RuntimeError
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("file", "old")]
     with replacing(path) as part:
-        part.write_text("new")
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "new")]
+        part.write_text("new", encoding="utf-8")
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("file", "new")]

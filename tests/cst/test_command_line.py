@@ -78,7 +78,7 @@ def test_a_folder_is_written_to_a_folder_of_the_same_names_with_progress(command
     (source / "deep").mkdir(parents=True)
     shutil.copy(photos / "photo-00.png", source / "one.png")
     make_photo(1, 30, 20).save(source / "deep" / "two.jpg")
-    (source / "notes.txt").write_text("no photo")
+    (source / "notes.txt").write_text("no photo", encoding="utf-8")
     code, said, err = command("reconstruct", source, out)
     assert code == 0
     assert files(out) == {"one.png", "deep/two.png"}
@@ -100,7 +100,7 @@ def test_an_output_in_a_missing_folder_makes_the_folder(command, photos, tmp_pat
 
 
 def test_an_old_output_is_replaced(command, photos, tmp_path):
-    (tmp_path / "out.png").write_text("old")
+    (tmp_path / "out.png").write_text("old", encoding="utf-8")
     assert command("reconstruct", photos / "photo-00.png", tmp_path / "out.png")[0] == 0
     assert load_image(tmp_path / "out.png").size == (100, 84)
 
@@ -196,7 +196,7 @@ def test_a_bad_picture_is_refused(name, word, made, refused, tmp_path):
 
 
 def test_a_file_that_is_no_tokens_is_refused(refused, photos, tmp_path):
-    (tmp_path / "words.npz").write_text("words")
+    (tmp_path / "words.npz").write_text("words", encoding="utf-8")
     for source in (tmp_path / "words.npz", photos / "photo-00.png"):
         assert f"'{source}' is not a file of tokens" in refused("decode", source, tmp_path / "out.png")
 
@@ -238,7 +238,7 @@ def test_the_tokens_of_another_tokenizer_are_refused(refused, cst, photos, tmp_p
 
 @pytest.mark.parametrize("out", ["/proc/x.png", "/proc/x/y.png", "/dev/null/x.png", "{here}/file.txt/x.png"])
 def test_an_output_that_can_not_be_written_is_refused(out, refused, photos, tmp_path):
-    (tmp_path / "file.txt").write_text("not a folder")
+    (tmp_path / "file.txt").write_text("not a folder", encoding="utf-8")
     out = out.format(here=tmp_path)
     assert str(Path(out).parent) in refused("reconstruct", photos / "photo-00.png", out)
 
@@ -248,10 +248,10 @@ def test_a_disk_that_fills_up_leaves_the_old_output(refused, photos, tmp_path, m
         Path(path).write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    (tmp_path / "out.png").write_text("old")
+    (tmp_path / "out.png").write_text("old", encoding="utf-8")
     monkeypatch.setattr(Image.Image, "save", half)
     assert "No space left on device" in refused("reconstruct", photos / "photo-00.png", tmp_path / "out.png")
-    assert (tmp_path / "out.png").read_text() == "old"
+    assert (tmp_path / "out.png").read_text(encoding="utf-8") == "old"
 
 
 @pytest.mark.parametrize(("word", "name"), [("reconstruct", "out.jpg"), ("encode", "out.png"), ("decode", "out")])
@@ -311,7 +311,7 @@ def test_among_many_files_bad_ones_are_named_and_the_others_written(command, tmp
     source = tmp_path / "in"
     source.mkdir()
     make_photo(0, 20, 20).save(source / "good.png")
-    (source / "words.jpg").write_text("words")
+    (source / "words.jpg").write_text("words", encoding="utf-8")
     code, out, err = command("reconstruct", source, tmp_path / "out")
     assert code == 2
     assert any(line.startswith(f"skipped: '{source}/words.jpg' is not a picture") for line in out)

@@ -103,7 +103,7 @@ def test_photos_with_fewer_colors_than_codes_fit_without_trouble(tmp_path):
 def test_unreadable_photos_are_skipped_counted_and_named(photos, tmp_path, capsys):
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
-    (folder / "words.jpg").write_text("no photo")
+    (folder / "words.jpg").write_text("no photo", encoding="utf-8")
     (folder / "cut.png").write_bytes((folder / "photo-03.png").read_bytes()[:500])
     fit(folder, tmp_path / "out")
     said = capsys.readouterr().out
@@ -114,7 +114,7 @@ def test_unreadable_photos_are_skipped_counted_and_named(photos, tmp_path, capsy
 
 def test_a_fit_without_readable_photos_is_an_error(tmp_path):
     for name in ("one.jpg", "two.jpg", "three.jpg"):
-        (tmp_path / name).write_text("no photo")
+        (tmp_path / name).write_text("no photo", encoding="utf-8")
     with pytest.raises(ValueError, match=r"none of the \d photos can be read .*one.jpg: .*not a picture"):
         fit(tmp_path, tmp_path / "out")
 
@@ -158,7 +158,7 @@ def test_the_command_fits_prints_a_table_and_resumes(run_python, photos, tmp_pat
     values = [float(row[4]) for row in rows[1:4]]
     assert values == sorted(values)  # every level adds
     assert "patch/s" in done.stderr  # progress
-    assert json.loads((tmp_path / "fit.json").read_text())["texture"] == 64
+    assert json.loads((tmp_path / "fit.json").read_text(encoding="utf-8"))["texture"] == 64
     refused = run_python(*command, "--texture", "65")
     assert refused.returncode == 2
     assert (

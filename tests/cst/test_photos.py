@@ -27,7 +27,7 @@ def library(tmp_path) -> Path:
     outer.parent.mkdir()
     make_photo(0, 20, 20).save(tmp_path / "a" / "deep" / "one.PNG")
     make_photo(1, 20, 20).save(tmp_path / "a" / "two.webp")
-    (tmp_path / "a" / "notes.txt").write_text("no photo")
+    (tmp_path / "a" / "notes.txt").write_text("no photo", encoding="utf-8")
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr("rose/four.png", encoded(make_photo(3, 20, 20)))
     with zipfile.ZipFile(outer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -52,7 +52,7 @@ def test_photos_smaller_than_a_crop_are_enlarged_to_it(photos):
 
 
 def test_unreadable_photos_are_passed_over(photos, tmp_path):
-    (tmp_path / "bad.png").write_text("no photo")
+    (tmp_path / "bad.png").write_text("no photo", encoding="utf-8")
     crops = make_crops(tmp_path)
     with pytest.raises(ValueError, match="100 photos in a row could not be read"):
         crops[0]

@@ -31,7 +31,7 @@ def result(artifact, photos, tmp_path_factory) -> tuple[dict, str]:
     cst.evaluation.tokenizer_quality.main(
         ["--images", str(photos), "--all", "--tokenizer", str(artifact), "--out", str(out), "--limit", "6"]
     )
-    return strict((out / "table.json").read_text()), (out / "table.md").read_text()
+    return strict((out / "table.json").read_text(encoding="utf-8")), (out / "table.md").read_text(encoding="utf-8")
 
 
 def test_every_level_adds_to_the_one_before(result):
@@ -74,7 +74,7 @@ def test_the_numbers_are_those_of_the_pictures_as_a_person_gets_them(artifact, t
     photo.save(tmp_path / "photo.png")
     flags = ["--images", tmp_path / "photo.png", "--all", "--no-codecs", "--tokenizer", artifact, "--out", tmp_path]
     cst.evaluation.tokenizer_quality.main([str(flag) for flag in flags])
-    rows = {row["name"]: row for row in strict((tmp_path / "table.json").read_text())["rows"]}
+    rows = {row["name"]: row for row in strict((tmp_path / "table.json").read_text(encoding="utf-8"))["rows"]}
     assert list(rows) == STAGES
     original = np.asarray(photo).transpose(2, 0, 1).astype(np.float32) / 255
     for precision in ("float", "int8"):
@@ -90,7 +90,7 @@ def test_without_all_only_held_out_photos_are_measured(artifact, photos, tmp_pat
     flags = ["--images", str(photos), "--no-codecs", "--tokenizer", str(artifact), "--out", str(tmp_path)]
     if held_out:
         cst.evaluation.tokenizer_quality.main(flags)
-        assert strict((tmp_path / "table.json").read_text())["photos"] == held_out
+        assert strict((tmp_path / "table.json").read_text(encoding="utf-8"))["photos"] == held_out
     else:
         with pytest.raises(ValueError, match="give --all to use every photo"):
             cst.evaluation.tokenizer_quality.main(flags)
@@ -98,10 +98,10 @@ def test_without_all_only_held_out_photos_are_measured(artifact, photos, tmp_pat
 
 def test_unreadable_photos_are_skipped_and_nothing_readable_is_an_error(artifact, tmp_path):
     make_photo(0, 40, 40).save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_text("no photo")
+    (tmp_path / "bad.png").write_text("no photo", encoding="utf-8")
     flags = ["--all", "--no-codecs", "--tokenizer", str(artifact), "--out", str(tmp_path / "out")]
     cst.evaluation.tokenizer_quality.main(["--images", str(tmp_path), *flags])
-    assert strict((tmp_path / "out" / "table.json").read_text())["photos"] == 1
+    assert strict((tmp_path / "out" / "table.json").read_text(encoding="utf-8"))["photos"] == 1
     (tmp_path / "good.png").unlink()
     with pytest.raises(ValueError, match="none of the 1 photos can be read"):
         cst.evaluation.tokenizer_quality.main(["--images", str(tmp_path / "bad.png"), *flags])
@@ -112,5 +112,5 @@ def test_a_photo_drawn_perfectly_still_gives_valid_json(artifact, tmp_path):
     Image.new("RGB", (32, 32), tuple(round(float(x) * 255) for x in color)).save(tmp_path / "flat.png")
     flags = ["--images", str(tmp_path / "flat.png"), "--all", "--no-codecs", "--tokenizer", str(artifact)]
     cst.evaluation.tokenizer_quality.main([*flags, "--out", str(tmp_path)])
-    rows = {row["name"]: row["psnr"] for row in strict((tmp_path / "table.json").read_text())["rows"]}
+    rows = {row["name"]: row["psnr"] for row in strict((tmp_path / "table.json").read_text(encoding="utf-8"))["rows"]}
     assert rows["color"] == 100

@@ -88,10 +88,10 @@ def test_a_mistake_is_told_before_anything_is_written(gpt_folder, artifact, tmp_
 
 
 def test_an_output_that_is_a_file_is_refused(paths, tmp_path):
-    (tmp_path / "out").write_text("mine")
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
     with pytest.raises(ValueError, match="can't write to"):
         main(["sample", *paths, "--out", str(tmp_path / "out")])
-    assert (tmp_path / "out").read_text() == "mine"
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(run_python, gpt_folder, tmp_path):

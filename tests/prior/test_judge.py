@@ -301,12 +301,12 @@ def test_the_command_writes_a_table_sheets_and_numbers(monkeypatch, flowers, tmp
     by = "their colors, shapes and textures by"
     made = ["through the tokenizer at 16 px", f"{by} one", f"{by} two", "all by one", "all by two"]
     assert names == ["other photos", *made]
-    report = json.loads((tmp_path / "judge.json").read_text())
+    report = json.loads((tmp_path / "judge.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in report["rows"]] == names and {row["pictures"] for row in report["rows"]} == {8}
     assert len(report["classes"]) == 8 and report["tokenizer"] == "made"
     for name in (*names, "blind"):
         Image.open(tmp_path / f"{name.replace(',', '').replace(' ', '-')}.png").verify()
-    assert len(json.loads((tmp_path / "blind.json").read_text())) == 4 * 8
+    assert len(json.loads((tmp_path / "blind.json").read_text(encoding="utf-8"))) == 4 * 8
 
 
 def test_an_entry_of_a_damaged_photo_is_named(tmp_path):

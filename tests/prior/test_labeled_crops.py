@@ -147,7 +147,7 @@ def test_photos_that_are_damaged_or_of_no_known_class_are_left_out(codebooks, pr
     for name in ("daisy", "thistle"):
         (tmp_path / name).mkdir()
         make_photo(0, 40, 40).save(tmp_path / name / f"{name}.png")
-    (tmp_path / "daisy" / "bad.png").write_text("no photo")
+    (tmp_path / "daisy" / "bad.png").write_text("no photo", encoding="utf-8")
     tokens, labels = encode_squares(find_photos([tmp_path]), prior, codebooks)
     assert (len(tokens), labels.tolist()) == (1, [1])
     (tmp_path / "daisy" / "daisy.png").unlink()

@@ -88,8 +88,8 @@ def test_a_kept_set_of_other_photos_or_settings_is_refused(config, artifact, kin
 def test_a_kept_set_of_another_tokenizer_is_refused(config, artifact, kinds_of_photo, tmp_path):
     entries, codebooks = find_photos([kinds_of_photo]), OnnxTokenizer(artifact).codebooks
     TokenSet.of(entries, config, codebooks, cache=tmp_path)
-    stated = (tmp_path / "set.json").read_text()
-    (tmp_path / "set.json").write_text(stated.replace(config.fingerprint, "0123456789abcdef"))
+    stated = (tmp_path / "set.json").read_text(encoding="utf-8")
+    (tmp_path / "set.json").write_text(stated.replace(config.fingerprint, "0123456789abcdef"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"another fingerprint .*0123456789abcdef"):
         TokenSet.of(entries, config, codebooks, cache=tmp_path)
 

@@ -45,8 +45,10 @@ def copy(prior_folder, tmp_path) -> Path:
 
 def change_config(folder: Path, **changes: object) -> None:
     """Set keys of config.json; None removes one."""
-    values = {**json.loads((folder / "config.json").read_text()), **changes}
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+    values = {**json.loads((folder / "config.json").read_text(encoding="utf-8")), **changes}
+    (folder / "config.json").write_text(
+        json.dumps({k: v for k, v in values.items() if v is not None}), encoding="utf-8"
+    )
 
 
 # What torch says ------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_all_parts_are_trained_and_put_together(train, tmp_path):
     assert (config.kind, config.classes, config.grid, set(config.files)) == ("gpt", CLASSES, (8, 8), {WEIGHTS})
     weights = load_file(tmp_path / WEIGHTS)
     for part in PARTS:
-        assert json.loads((tmp_path / f"training-{part}.json").read_text())["steps"] == 6
+        assert json.loads((tmp_path / f"training-{part}.json").read_text(encoding="utf-8"))["steps"] == 6
         assert [point["step"] for point in progress(tmp_path, part)["history"]] == [3, 6]
         for name, value in load_file(tmp_path / f"{part}.safetensors").items():
             assert torch.equal(weights[f"parts.{part}.{name}"], value)

@@ -64,7 +64,7 @@ def test_training_learns_and_leaves_an_artifact_a_sheet_and_a_curve(train, kinds
     assert sum(last["train"]) < sum(first["train"]) < math.log2(16 * 32 * 64)
     config = PriorConfig.load(tmp_path)
     assert (config.classes, config.grid, set(config.files)) == (CLASSES, (2, 2), {WEIGHTS})
-    assert json.loads((tmp_path / "training.json").read_text())["steps"] == 40
+    assert json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))["steps"] == 40
     with Image.open(tmp_path / "sheet-000040.png") as sheet, Image.open(tmp_path / "curve.png") as curve:
         assert sheet.width > 3 * 128  # a picture a class, in two rows: colors, and all three levels
         assert sheet.height > 2 * 128
@@ -271,7 +271,7 @@ def test_photos_that_can_not_be_read_are_named_and_passed_over(train, tmp_path, 
     (tmp_path / "daisy").mkdir()
     for seed in range(3):
         make_photo(seed, 40, 30).save(tmp_path / "daisy" / f"{seed}.png")
-    (tmp_path / "daisy" / "bad.png").write_text("no photo")
+    (tmp_path / "daisy" / "bad.png").write_text("no photo", encoding="utf-8")
     train(tmp_path / "out", "--batch", "8", images=tmp_path / "daisy")
     assert f"skipped: {tmp_path}/daisy/bad.png: the given file is not a picture" in capsys.readouterr().out
 
@@ -279,7 +279,7 @@ def test_photos_that_can_not_be_read_are_named_and_passed_over(train, tmp_path, 
 def test_a_folder_of_unreadable_photos_is_refused(train, tmp_path):
     (tmp_path / "daisy").mkdir()
     for name in ("a.png", "b.png"):
-        (tmp_path / "daisy" / name).write_text("no photo")
+        (tmp_path / "daisy" / name).write_text("no photo", encoding="utf-8")
     with pytest.raises(ValueError, match=r"none of 1 photos is readable and of a known class"):
         train(tmp_path / "out", images=tmp_path)
 

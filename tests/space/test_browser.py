@@ -86,7 +86,7 @@ def test_a_cst_file_is_downloaded_opened_again_and_makes_way_for_the_same_photo(
 def test_a_file_that_is_no_cst_file_shows_a_message_and_leaves_what_is_there(
     visit: Callable[..., Page], tmp_path: Path
 ):
-    (tmp_path / "words.cst").write_text("words")
+    (tmp_path / "words.cst").write_text("words", encoding="utf-8")
     page = visit(390, "dark")
     page.get_by_role("button", name="blossom").click()
     before = wait_for_result(page)
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_cst_file_shows_a_message_and_leaves_what_is_there(
 
 
 def test_a_bad_upload_shows_a_message_and_the_next_good_one_works(visit: Callable[..., Page], tmp_path: Path):
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not a picture", encoding="utf-8")
     page = visit()
     upload(page, tmp_path / "text.png")
     expect(page.get_by_text("'text.png' is not a picture that can be read")).to_be_visible(timeout=PATIENCE)

@@ -32,7 +32,7 @@ def names(folder: Path) -> set[str]:
 
 def imported(folder: Path) -> set[str]:
     """The top-level packages that the modules of a bundle import when they are loaded."""
-    nodes = [node for path in folder.rglob("*.py") for node in ast.parse(path.read_text()).body]
+    nodes = [node for path in folder.rglob("*.py") for node in ast.parse(path.read_text(encoding="utf-8")).body]
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return {name.split(".")[0] for name in plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}}
 
@@ -83,7 +83,7 @@ def test_the_torch_runtimes_load_from_the_zerogpu_bundle_alone(bundles):
 def test_a_model_travels_with_its_config_its_card_and_the_files_that_it_names(bundles):
     for folder in ("cst/pretrained", "prior/pretrained/gpt", "prior/pretrained/pixelcnn"):
         there = {path.name for path in (bundles["cpu"] / folder).iterdir()}
-        config = json.loads((bundles["cpu"] / folder / "config.json").read_text())
+        config = json.loads((bundles["cpu"] / folder / "config.json").read_text(encoding="utf-8"))
         assert there - {"README.md"} == {"config.json", *config["files"]}
 
 
@@ -97,7 +97,7 @@ def test_the_pins_are_exact_and_have_no_training_library(bundles):
 def test_the_pins_are_versions_that_the_project_is_tested_with():
     from packaging.requirements import Requirement
 
-    texts = (path.read_text() for path in ROOT.glob("requirements*.txt"))
+    texts = (path.read_text(encoding="utf-8") for path in ROOT.glob("requirements*.txt"))
     lines = (line.partition("#")[0].strip() for text in texts for line in text.splitlines() if line[:2] != "-r")
     wanted = {need.name.replace("_", "-"): need.specifier for need in map(Requirement, filter(None, lines))}
     pins = read_pins(ROOT / "space" / "requirements-zerogpu.txt")
@@ -107,7 +107,7 @@ def test_the_pins_are_versions_that_the_project_is_tested_with():
 
 @pytest.mark.parametrize("hardware", HARDWARE)
 def test_the_card_has_the_front_matter_of_its_hardware(bundles, hardware):
-    _, matter, text = (bundles[hardware] / "README.md").read_text().split("---\n", 2)
+    _, matter, text = (bundles[hardware] / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     values = dict(re.findall(r"^(\w+): (.+)$", matter, re.MULTILINE))
     pins = read_pins(bundles[hardware] / "requirements.txt")
     assert values["sdk"] == "gradio" and values["sdk_version"] == pins["gradio"]
@@ -147,17 +147,17 @@ def test_a_new_module_and_its_files_are_found_without_being_listed(tmp_path):
     others = ["cst/training/new.py", "space/docs/new.py", "space/README.md", "prior/.hidden/new.py", "tests/new.py"]
     for name in [*wanted, *others]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text("", encoding="utf-8")
     assert {path.relative_to(tmp_path).as_posix() for path in contents(tmp_path)} == set(wanted)
 
 
 def test_a_damaged_model_is_not_built(tmp_path):
     for name in ("config.json", "codebooks.safetensors"):
         (tmp_path / name).write_bytes((PRETRAINED / name).read_bytes())
-    values = json.loads((tmp_path / "config.json").read_text())
+    values = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     values["files"] = {"codebooks.safetensors": values["files"]["codebooks.safetensors"]}
-    (tmp_path / "config.json").write_text(json.dumps(values))
-    (tmp_path / "notes.txt").write_text("not of the model")
+    (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("not of the model", encoding="utf-8")
     assert {path.name for path in files_of(tmp_path)} == {"config.json", "codebooks.safetensors"}
     (tmp_path / "codebooks.safetensors").write_bytes(b"cut short")
     with pytest.raises(ValueError, match="damaged"):
@@ -176,13 +176,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_building_again_replaces_the_old_bundle(small, tmp_path, capsys):
     main(["--out", str(tmp_path / "out")])
     assert "bytes in 6 files" in capsys.readouterr().out
-    (tmp_path / "out" / "app.py").write_text("edited by hand")
+    (tmp_path / "out" / "app.py").write_text("edited by hand", encoding="utf-8")
     (tmp_path / "out" / "__pycache__").mkdir()
-    (tmp_path / "out" / "__pycache__" / "app.pyc").write_text("")
+    (tmp_path / "out" / "__pycache__" / "app.pyc").write_text("", encoding="utf-8")
     built = build(tmp_path / "out", "zerogpu")
     assert {file.name for file in built} == names(tmp_path / "out")
-    assert (tmp_path / "out" / "app.py").read_text() == (ROOT / "app.py").read_text()
-    assert "torch==" in (tmp_path / "out" / "requirements.txt").read_text()
+    assert (tmp_path / "out" / "app.py").read_text(encoding="utf-8") == (ROOT / "app.py").read_text(encoding="utf-8")
+    assert "torch==" in (tmp_path / "out" / "requirements.txt").read_text(encoding="utf-8")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -190,7 +190,7 @@ def test_building_again_replaces_the_old_bundle(small, tmp_path, capsys):
 def test_a_folder_with_other_files_is_refused_and_kept(small, tmp_path, stranger):
     build(tmp_path / "out", "cpu")
     (tmp_path / "out" / stranger).parent.mkdir(exist_ok=True)
-    (tmp_path / "out" / stranger).write_text("[1]")
+    (tmp_path / "out" / stranger).write_text("[1]", encoding="utf-8")
     before = names(tmp_path / "out")
     with pytest.raises(ValueError, match="did not write"):
         build(tmp_path / "out", "cpu")
@@ -198,7 +198,7 @@ def test_a_folder_with_other_files_is_refused_and_kept(small, tmp_path, stranger
 
 
 def test_a_file_in_the_way_is_refused_and_an_empty_folder_is_taken(small, tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ValueError, match="is a file"):
         check_out(tmp_path / "file")
     (tmp_path / "empty").mkdir()
@@ -208,7 +208,7 @@ def test_a_file_in_the_way_is_refused_and_an_empty_folder_is_taken(small, tmp_pa
 @pytest.mark.parametrize("fails", ["copyfile", "put_in_place"])
 def test_a_build_that_fails_leaves_the_old_bundle(small, tmp_path, monkeypatch, fails):
     build(tmp_path / "out", "cpu")
-    before = (tmp_path / "out" / MANIFEST).read_text()
+    before = (tmp_path / "out" / MANIFEST).read_text(encoding="utf-8")
 
     def fail(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
@@ -216,11 +216,11 @@ def test_a_build_that_fails_leaves_the_old_bundle(small, tmp_path, monkeypatch, 
     monkeypatch.setattr(build_module.shutil if fails == "copyfile" else build_module, fails, fail)
     with pytest.raises(OSError, match="No space left"):
         build(tmp_path / "out", "zerogpu")
-    assert (tmp_path / "out" / MANIFEST).read_text() == before
+    assert (tmp_path / "out" / MANIFEST).read_text(encoding="utf-8") == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_requirement_that_is_no_pin_is_refused(tmp_path):
-    (tmp_path / "requirements.txt").write_text("gradio>=6\n")
+    (tmp_path / "requirements.txt").write_text("gradio>=6\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"'gradio>=6'.*name==version"):
         read_pins(tmp_path / "requirements.txt")

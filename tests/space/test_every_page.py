@@ -144,5 +144,5 @@ def test_a_photo_that_is_too_large_is_refused_in_words_and_the_next_one_works(
 @pytest.mark.parametrize("name", CROPS)
 def test_the_pictures_in_the_readme_are_small_screenshots(name: str):
     path = README_PICTURES / f"{name}.webp"
-    assert f"space/pictures/{name}.webp" in (ROOT / "README.md").read_text()
+    assert f"space/pictures/{name}.webp" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert path.stat().st_size < 250_000

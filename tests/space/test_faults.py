@@ -100,11 +100,11 @@ def test_a_write_that_can_not_be_kept_leaves_the_old_file_alone(tmp_path, monkey
     def fail(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    (tmp_path / "file").write_text("old")
+    (tmp_path / "file").write_text("old", encoding="utf-8")
     monkeypatch.setattr("os.fsync", fail)  # where a disk that lags behind says that it is full
     with pytest.raises(OSError, match="No space"), replacing(tmp_path / "file") as part:
-        part.write_text("new")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
+        part.write_text("new", encoding="utf-8")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [("file", "old")]
 
 
 def test_a_new_file_is_on_the_disk_before_its_name_and_the_name_before_success(tmp_path, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_new_file_is_on_the_disk_before_its_name_and_the_name_before_success(t
     monkeypatch.setattr("os.fsync", lambda handle: (done.append("sync"), fsync(handle))[1])
     monkeypatch.setattr(Path, "replace", lambda *paths: (done.append("rename"), replace(*paths))[1])
     with replacing(tmp_path / "file") as part:
-        part.write_text("new")
+        part.write_text("new", encoding="utf-8")
     assert done == ["sync", "rename", "sync"]
 
 
@@ -177,7 +177,7 @@ def test_the_app_names_a_damaged_tokenizer_and_ends(how, run_python, tmp_path):
 
 @pytest.mark.parametrize("command", ["cst fit", "cst train", "cst evaluate", "prior train", "prior sample"])
 def test_an_output_below_a_file_is_one_clear_line(command, run_python, artifact, photos, gpt_folder, tmp_path):
-    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
     module, *words = command.split()
     out = ["--out", tmp_path / "file" / "out"]
     flags = {
@@ -190,4 +190,4 @@ def test_an_output_below_a_file_is_one_clear_line(command, run_python, artifact,
     done = run_python("-m", module, *words, *flags, *out)
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
     assert str(tmp_path / "file") in done.stderr and "Traceback" not in done.stderr
-    assert (tmp_path / "file").read_text() == "no folder"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "no folder"

@@ -171,7 +171,9 @@ def test_all_gpu_functions_are_known_before_the_page_is_served(lent: Lent, artif
 
 
 def test_spaces_is_imported_before_weights_are_moved(monkeypatch: pytest.MonkeyPatch, lent: Lent, artifact, tmp_path):
-    (tmp_path / "spaces.py").write_text("def GPU(*, duration):\n    return lambda function: function\n")
+    (tmp_path / "spaces.py").write_text(
+        "def GPU(*, duration):\n    return lambda function: function\n", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "spaces")
     seen, load = [], space.gpu.TorchTokenizer

@@ -99,7 +99,7 @@ def test_without_a_photo_an_example_is_explained(client):
 
 
 def test_what_is_no_photo_is_answered_and_the_next_one_explained(client, tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
     with pytest.raises(AppError, match=r"'text.png'"):
         client.predict(handle_file(tmp_path / "text.png"), api_name="/explain")
     assert client.predict(None, api_name="/explain")[1]["left"]

@@ -99,7 +99,7 @@ def test_without_a_photo_the_atlas_is_bright_and_a_look_is_empty(client: Client)
 
 
 def test_a_wrong_value_is_answered_in_words(client: Client, tmp_path: Path):
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not a picture", encoding="utf-8")
     sent = handle_file(tmp_path / "text.png")
     for call, words in (
         (lambda: patch(client, 33, 1), "the column 33; accepted: a whole number from 1 to 32"),

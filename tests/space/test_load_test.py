@@ -129,7 +129,7 @@ def test_load_drives_a_page_and_reports_every_request(
 ):
     flags = ["--url", page_url, "--visitors", "3", "--requests", "8", "--minutes", "5", "--seed", "2"]
     main([*flags, "--json", str(tmp_path / "report.json")])
-    said, report = capsys.readouterr().out, json.loads((tmp_path / "report.json").read_text())
+    said, report = capsys.readouterr().out, json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["requests"] == 8 == sum(found["requests"] for found in report["acts"].values())
     assert (report["failures"], report["lost"], report["unfinished"]) == ([], 0, 0)
     assert set(report["acts"]) <= set(ACTS) and len(report["acts"]) > 1

@@ -12,7 +12,7 @@ from space.hosting.measure import MIB, HostingCosts, install_into, space_variabl
 
 
 def bundle(folder: Path, code: str) -> Path:
-    (folder / "app.py").write_text(code)
+    (folder / "app.py").write_text(code, encoding="utf-8")
     return folder
 
 

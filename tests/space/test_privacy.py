@@ -58,7 +58,7 @@ def unsafe(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_unpickles_and_evaluates_nothing(path: Path):
-    assert not list(unsafe(ast.parse(path.read_text())))
+    assert not list(unsafe(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 @pytest.mark.parametrize(

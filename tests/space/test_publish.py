@@ -34,7 +34,9 @@ class Hub:
                 raise self.failure[1]
             if name == "create_commit":
                 adds = [each for each in values["operations"] if isinstance(each, CommitOperationAdd)]
-                self.uploaded = {each.path_in_repo: Path(each.path_or_fileobj).read_text() for each in adds}
+                self.uploaded = {
+                    each.path_in_repo: Path(each.path_or_fileobj).read_text(encoding="utf-8") for each in adds
+                }
             return {
                 "create_repo": f"https://huggingface.co/spaces/{values['repo_id']}",
                 "list_repo_files": self.there,
@@ -55,7 +57,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     def build(out: Path, hardware: str) -> list[BuiltFile]:
         out.mkdir()
         for name, text in FILES.items():
-            (out / name).write_text(text)
+            (out / name).write_text(text, encoding="utf-8")
         return [BuiltFile(name, len(text)) for name, text in FILES.items()]
 
     monkeypatch.setattr(publish_module, "build", build)

@@ -87,7 +87,7 @@ def test_layers_lie_over_the_background_and_a_composite_is_all_of_it(tmp_path: P
 
 def test_a_canvas_that_is_no_square_picture_is_refused_by_its_name_alone(tmp_path: Path):
     Image.new("RGB", (60, 40)).save(tmp_path / "wide.png")
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not a picture", encoding="utf-8")
     for name, words in (("wide.png", "'wide.png' has 60 x 40 pixels; accepted: a square"), ("text.png", "'text.png'")):
         with pytest.raises(ValueError, match=words) as caught:
             read_cells([str(tmp_path / name)], GRID)

@@ -73,7 +73,9 @@ FLAGS = {
 
 @pytest.mark.parametrize("flags", FLAGS)
 def test_features_of_the_processor_are_told(tmp_path, flags):
-    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nmodel name\t: A Chip\nflags\t\t: fpu {flags}\n\n")
+    (tmp_path / "cpuinfo").write_text(
+        f"processor\t: 0\nmodel name\t: A Chip\nflags\t\t: fpu {flags}\n\n", encoding="utf-8"
+    )
     said = describe_processor(tmp_path / "cpuinfo")
     assert said.startswith("processor: A Chip, ") and all(words in said for words in FLAGS[flags])
 

@@ -32,14 +32,14 @@ The end.
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    (tmp_path / "page.md").write_text(PAGE)
+    (tmp_path / "page.md").write_text(PAGE, encoding="utf-8")
     return tmp_path / "page.md"
 
 
 def renewed(page: Path, *flags: str) -> str:
     photos = ["--images", str(EXAMPLES / "coffee.jpg"), "--flowers", str(EXAMPLES)]
     renew.main([*photos, "--documents", str(page), *flags])
-    return page.read_text()
+    return page.read_text(encoding="utf-8")
 
 
 def test_every_part_is_filled_with_what_its_command_prints(page: Path):
@@ -65,11 +65,11 @@ def test_only_some_can_be_renewed(page: Path):
 
 
 def test_what_fails_says_why_and_leaves_its_part_as_it_was(page: Path):
-    page.write_text(PAGE.replace("print('saved')", "raise SystemExit('no disk')"))
+    page.write_text(PAGE.replace("print('saved')", "raise SystemExit('no disk')"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"failed \(no disk\); the blocks before it are updated"):
         renewed(page)
-    assert "stale" not in page.read_text().split("Between.")[0]
-    assert "![A picture](a.png)\n<!-- end -->" in page.read_text()
+    assert "stale" not in page.read_text(encoding="utf-8").split("Between.")[0]
+    assert "![A picture](a.png)\n<!-- end -->" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_fails_says_why_and_leaves_its_part_as_it_was(page: Path):
     ],
 )
 def test_a_document_that_is_not_understood_is_refused(page: Path, change: tuple[str, str], said: str):
-    page.write_text(PAGE.replace(*change))
+    page.write_text(PAGE.replace(*change), encoding="utf-8")
     with pytest.raises(ValueError, match=said):
         renewed(page)
 
@@ -88,7 +88,7 @@ def test_a_document_that_is_not_understood_is_refused(page: Path, change: tuple[
 def test_photos_that_are_not_there_are_said_before_any_work(page: Path):
     with pytest.raises(ValueError, match="'nowhere' does not exist"):
         renew.main(["--images", "nowhere", "--flowers", str(EXAMPLES), "--documents", str(page)])
-    assert page.read_text() == PAGE
+    assert page.read_text(encoding="utf-8") == PAGE
 
 
 def test_a_command_of_the_tokenizer_does_not_depend_on_the_priors():
@@ -114,5 +114,5 @@ def test_a_table_names_its_command_and_its_day():
 
 @pytest.mark.parametrize("path", ["README.md", "docs/results.md"])
 def test_no_table_of_measurements_was_written_by_hand(path: str):
-    outside = renew.BLOCK.sub("", (renew.ROOT / path).read_text())
+    outside = renew.BLOCK.sub("", (renew.ROOT / path).read_text(encoding="utf-8"))
     assert [line for line in outside.splitlines() if re.match(r"\|.*\d\.\d", line)] == []
