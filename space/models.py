@@ -13,6 +13,7 @@ from prior.config import KINDS, PRETRAINED, PriorConfig
 from prior.sampler import Sampler
 from space.device import check_torch
 
+NO_PRIOR = "This page has no model that can draw new pictures."  # for visitors; the console says why
 NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, on the page
 
 

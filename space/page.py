@@ -1,6 +1,7 @@
 """The page: title, tabs, footer."""
 
 import os
+import shutil
 import signal
 
 import gradio as gr
@@ -54,14 +55,16 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
     return guard(page).queue(max_size=64)
 
 
-def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = False) -> None:
-    """Serve the page until the process is interrupted or terminated. mcp: also offer its actions as tools for agents.
+def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = False, uploads: str | None = None) -> None:
+    """Serve the page until the process is interrupted or terminated.
 
-    Raises OSError if the port can't be opened.
+    mcp: also offer its actions as tools for agents. uploads: a folder that is deleted at the end. Raises OSError if
+    the port can't be opened.
     """
+    bypass_proxy(host)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl+C: visitors' files are deleted first
     _, local, public = page.launch(
-        server_name=host,
+        server_name=f"[{host}]" if ":" in host else host,
         server_port=port,
         share=share,
         theme=theme.theme(),
@@ -80,10 +83,18 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = Fal
     )
     print(f"The page is at {public or local} (Ctrl+C stops it)", flush=True)
     page.block_thread()
-    end(page)
+    end(page, uploads)
 
 
-def end(page: gr.Blocks) -> None:
+def bypass_proxy(host: str) -> None:
+    """Exempt this machine from the proxies of the environment: Gradio calls its own page when it starts."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost", "127.0.0.1", "::1", host]))
+
+
+def end(page: gr.Blocks, uploads: str | None) -> None:
     """Delete visitors' files and exit. (Gradio would first wait until all browser tabs are closed.)"""
     delete_files_created_by_app(page, age=None)
+    if uploads is not None:
+        shutil.rmtree(uploads, ignore_errors=True)
     os._exit(0)

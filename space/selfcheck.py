@@ -143,7 +143,7 @@ def benchmark(models: Models, report: Report) -> None:
     if hasattr(os, "getloadavg") and (load := os.getloadavg()[0]) > 1:
         report(f"other work is running here (load {load:.1f}): the times below are not those of an idle machine")
     tokenizer = models.cst("int8").tokenizer
-    report(f"painting on {tokenizer.running_on}")
+    report(f"rendering on {tokenizer.running_on}")
     rng = np.random.default_rng(0)
     for side in SIZES:
         h = side // tokenizer.patch

@@ -243,7 +243,7 @@ def test_priors_of_another_tokenizer_leave_the_first_tab_alone_and_say_why(artif
 from space.models import Models
 from space.page import build
 config = build(Models({str(artifact)!r})).get_config_file()
-print(any("There is no model here" in str(part["props"].get("value")) for part in config["components"]))
+print(any("This page has no model that can draw" in str(part["props"].get("value")) for part in config["components"]))
 public = [part["api_name"] for part in config["dependencies"] if part["api_visibility"] == "public"]
 print("+".join(sorted(public)))
 """

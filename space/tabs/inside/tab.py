@@ -67,7 +67,7 @@ class InsideTab:
         """The photo, the model that predicts its codes, and the kind of flower that the model is given."""
         models = self.models
         self.photo = photo_picker("inside-photo", title="Choose a photo to look inside", height=240)
-        about = " ".join(f"{NAMES[kind]} is not available: {why}." for kind, why in models.refusals.items())
+        about = " ".join(f"{NAMES[kind]} is not available here." for kind in models.refusals)
         if not models.kinds:
             gr.HTML(f'<p class="note">There is no model here to predict the codes. {html.escape(about)}</p>')
         with gr.Column(visible=bool(models.kinds)):

@@ -1,7 +1,5 @@
 """The Remix tab: sketch with colors, complete, recolor, retexture, and mix two photos."""
 
-import html
-
 import gradio as gr
 
 from space.generation.panel import RunningVisits
@@ -14,8 +12,7 @@ PARTS = {"Sketch": sketch, "Complete": complete, "Recolor": recolor, "Retexture"
 def build(models: Models) -> None:
     """Lay out the tab inside the current `gr.Blocks` and connect it; without GPT, only mixing works."""
     if "gpt" not in models.kinds:
-        why = html.escape(models.refusals["gpt"])
-        gr.HTML(f"<p>Only mixing works here. The other parts need GPT, which is not available: {why}.</p>")
+        gr.HTML("<p>Only mixing works here. The other parts need GPT, which this page does not have.</p>")
     panels, running = [], RunningVisits()
     with gr.Tabs(elem_id="parts"):
         for name, part in PARTS.items() if "gpt" in models.kinds else ():

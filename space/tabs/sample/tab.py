@@ -1,6 +1,5 @@
 """The Sample tab: a model draws new pictures of flowers as color, shape and texture codes."""
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from cst.images import fit_within, load_image
 from space.events import QUIET, Update, clicked_value, errors_as_messages
 from space.generation.panel import Panel, RunningVisits, choose_count, choose_kind
 from space.generation.request import ANY, GenerationRequest
-from space.models import NAMES, Models
+from space.models import NAMES, NO_PRIOR, Models
 from space.tabs.sample.settings import build_settings, fill_in, follow_model
 from space.widgets.intro import explain
 
@@ -35,8 +34,7 @@ class SampleTab:
     def __init__(self, models: Models):
         self.models, self.running = models, RunningVisits()
         if not models.kinds:
-            reasons = " ".join(f"{NAMES[kind]}: {html.escape(why)}." for kind, why in models.refusals.items())
-            gr.HTML(f"<p>There is no model here that can draw new pictures. {reasons}</p>", elem_id="refusal")
+            gr.HTML(f"<p>{NO_PRIOR}</p>", elem_id="refusal")
             return
         with gr.Row(elem_id="easel"):
             with gr.Column(scale=2, min_width=300):
@@ -62,7 +60,7 @@ class SampleTab:
         button = gr.Button("Draw new pictures", variant="primary", elem_id="draw")
         count, seed = choose_count(api_name="new_seed")
         about = " ".join(ABOUT[kind] for kind in self.models.kinds)
-        about += "".join(f" {NAMES[kind]} is not available: {why}." for kind, why in self.models.refusals.items())
+        about += "".join(f" {NAMES[kind]} is not available here." for kind in self.models.refusals)
         model = gr.Radio(
             [(NAMES[kind], kind) for kind in self.models.kinds], value=self.models.kinds[0], label="Model", info=about,
             elem_id="model",
