@@ -57,8 +57,7 @@ def test_the_page_listens_on_ipv6(pages):
     app, line = start("--host", "::")
     pages.append(app)
     port = line.split()[4].rsplit(":", 1)[1].strip("/")
-    for address in ("127.0.0.1", "[::1]"):
-        assert urllib.request.urlopen(f"http://{address}:{port}", timeout=20).status == 200
+    assert urllib.request.urlopen(f"http://[::1]:{port}", timeout=20).status == 200
 
 
 def test_nothing_depends_on_the_locale(pages):
