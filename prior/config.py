@@ -133,11 +133,11 @@ class GPTTrainConfig:
 
 # The settings of each part of a GPT.
 GPT_PARTS: dict[str, GPTTrainConfig] = {
-    "layout": GPTTrainConfig(steps=1100, batch=64),
-    "color_half": GPTTrainConfig(steps=900, batch=32),
-    "color": GPTTrainConfig(steps=700, batch=8, least=0.75),
-    "shape": GPTTrainConfig(steps=1000, batch=8, least=0.75),
-    "texture": GPTTrainConfig(steps=900, batch=8, least=0.75, scored=0.5),
+    "layout": GPTTrainConfig(steps=3600, batch=64),
+    "color_half": GPTTrainConfig(steps=3200, batch=32),
+    "color": GPTTrainConfig(steps=900, batch=8, least=0.75),
+    "shape": GPTTrainConfig(steps=1600, batch=8, least=0.75),
+    "texture": GPTTrainConfig(steps=1000, batch=8, least=0.75, scored=0.5),
 }
 
 
