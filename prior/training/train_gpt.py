@@ -18,6 +18,7 @@ from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
+from cst.training.muon import Muon
 from cst.training.optimization import update_ema, use_bf16
 from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.models.color_maps import color_maps, near_codes, nearest_color
@@ -125,9 +126,7 @@ class Trainer:
         ]
         chosen = {id(parameter) for parameter in matrices}
         rest = [parameter for parameter in self.part.parameters() if id(parameter) not in chosen]
-        muon = torch.optim.Muon(
-            matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        muon = Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay, dtype=self.dtype)
         adamw = torch.optim.AdamW(rest, self.config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.rates = [(muon, self.config.matrix_rate), (adamw, self.config.learning_rate)]
         self.modules = {"net": self.part, "ema": self.ema.parts[self.name]}
