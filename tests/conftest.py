@@ -16,6 +16,18 @@ from support.server import ROOT
 from space.hosting.app_process import running_app
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that open a browser, and those whose fixtures train a model or start a process."""
+    browser = {"browser", "visit"}
+    slow = {"page_url", "run_python", "codebooks_folder", "artifact", "prior_folder", "gpt_folder", "checkout"}
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & browser:
+            item.add_marker("browser")
+        if fixtures & slow:
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Gradio's client keeps what it downloads in the system's folder for temporary files: here, with the tests' own."""

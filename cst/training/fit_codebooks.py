@@ -5,7 +5,6 @@ python -m cst fit --images photos/ --out runs/codebooks
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from cst.artifact import replacing, write_json
+from cst.artifact import replacing
 from cst.flags import add_dataclass_flags, dataclass_from_flags
 from cst.images import pad_to_multiple, to_float
 from cst.metrics import psnr, usage
@@ -23,6 +22,7 @@ from cst.tokenizer.codebooks import LEVEL_NAMES, Codebooks, to_patches
 from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.nearest import NearestNeighbors
 from cst.training.config import FIT_SMOKE, FitConfig
+from cst.training.run_settings import check_settings
 
 
 def stream_patches(photos: Photos, config: FitConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -146,8 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     training, held_out = split(find_photos(flags.images))
     print(f"{len(training)} photos to fit, {len(held_out)} held out")
-    flags.out.mkdir(parents=True, exist_ok=True)
-    check_settings(config, flags.out)
+    check_settings(flags.out / "fit.json", dataclasses.asdict(config), training, free=())
     photos = Photos(training)
     fitted: dict[str, np.ndarray] = {}
     for name in LEVEL_NAMES:
@@ -159,17 +158,6 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"skipped: {unreadable}: {reason}")
     print(f"{len(photos.unreadable)} unreadable photos skipped\n")
     print(report(codebooks, Photos(held_out, shortest=256), limit=flags.validate, beam=config.beam))
-
-
-def check_settings(config: FitConfig, out: Path) -> None:
-    """Save the settings of a fit. Raises ValueError if it was started with other settings."""
-    path = out / "fit.json"
-    now = json.loads(json.dumps(dataclasses.asdict(config)))
-    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
-    if saved != now:
-        changed = ", ".join(f"{key} {saved.get(key)} -> {now[key]}" for key in now if saved.get(key) != now[key])
-        raise ValueError(f"'{out}' was started with other settings ({changed}); give another --out")
-    write_json(path, now)
 
 
 def is_saved(codebooks: Codebooks, out: Path) -> bool:

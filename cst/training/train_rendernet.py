@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from cst.artifact import replacing, write_json
+from cst.artifact import replacing
 from cst.flags import add_dataclass_flags, dataclass_from_flags
 from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
@@ -30,6 +30,7 @@ from cst.training.losses import Discriminator, discriminator_loss, reconstructio
 from cst.training.optimization import lr_multiplier, update_ema, use_bf16
 from cst.training.random_crops import Crops
 from cst.training.rendernet_validation import Validation
+from cst.training.run_settings import check_settings
 
 
 def save_artifact(net: RenderNet, config: TokenizerConfig, codebooks: Path, out: Path) -> None:
@@ -68,6 +69,7 @@ class Trainer:
         if config.size < tables.patch or config.size % tables.patch:
             raise ValueError(f"crops of {config.size} pixels; accepted: multiples of the patch, {tables.patch}")
         training, held_out = split(find_photos(images))
+        check_settings(out / "training.json", {**dataclasses.asdict(config), **dataclasses.asdict(losses)}, training)
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         bf16 = use_bf16(config.precision, device)
@@ -178,8 +180,6 @@ def train(config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: l
     """Train, resuming the run in `out` if there is one -> the history of validations."""
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, losses, codebooks=codebooks, images=images, out=out)
-    if trainer.is_main:
-        write_json(out / "training.json", {"train": dataclasses.asdict(config), "losses": dataclasses.asdict(losses)})
     saved, running = time.monotonic(), math.nan
     bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):

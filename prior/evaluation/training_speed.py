@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 from cst.tokenizer.protocol import Level
+from cst.training.optimization import use_bf16
 from prior.config import GPT_PARTS, PRESETS, GPTConfig
 from prior.models.color_maps import color_maps
 from prior.models.gpt import GPT
@@ -32,24 +33,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(flags: argparse.Namespace) -> str:
-    """The report of `python -m prior benchmark-training`: forward and backward passes in bf16, on random tokens."""
+    """The report of `python -m prior benchmark-training`: forward and backward passes, on random tokens."""
+    device = torch.device(flags.device)
+    dtype = torch.bfloat16 if use_bf16("auto", device) else torch.float32
     tokenizer = TokenizerConfig.load(PRETRAINED)
     levels = [Level(name, size) for name, size in tokenizer.levels.items()]
     side = flags.size // tokenizer.patch
-    net = GPT(cast(GPTConfig, PRESETS[flags.preset]), levels, (side, side), classes=100).to(flags.device).train()
+    net = GPT(cast(GPTConfig, PRESETS[flags.preset]), levels, (side, side), classes=100).to(device).train()
     rng = np.random.default_rng(0)
     lines = ["network       batch  GFLOP/picture  pictures/s  TFLOP/s"]
     total = 0.0
     for name, config in GPT_PARTS.items():
         codes = [torch.from_numpy(rng.integers(level.size, size=(config.batch, side, side))) for level in levels]
-        color, shape, texture = (code.to(flags.device) for code in codes)
+        color, shape, texture = (code.to(device) for code in codes)
         maps = {**color_maps(color, net.colors), "shape": shape, "texture": texture}
-        label = torch.zeros(config.batch, dtype=torch.int64, device=flags.device)
+        label = torch.zeros(config.batch, dtype=torch.int64, device=device)
 
         def step(name: str = name, maps: dict = maps, label: torch.Tensor = label) -> None:
-            net(name, maps, label, dtype=torch.bfloat16).mean().backward()
+            net(name, maps, label, dtype=dtype).mean().backward()
             net.zero_grad()
-            if flags.device != "cpu":
+            if device.type != "cpu":
                 torch.cuda.synchronize()
 
         with FlopCounterMode(display=False) as counter:
@@ -66,5 +69,5 @@ def measure(flags: argparse.Namespace) -> str:
         )
     lines.append(f"all                 {total / 1e9:>14.1f}")
     where = f"{torch.get_num_threads()} threads" if flags.device == "cpu" else flags.device
-    lines.append(f"({flags.preset}, {flags.size}x{flags.size} pixels, {where}, not compiled)")
+    lines.append(f"({flags.preset}, {flags.size}x{flags.size} pixels, {str(dtype)[6:]}, {where}, not compiled)")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from cst.artifact import replacing, write_json
+from cst.artifact import replacing
 from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import TokenizerConfig
@@ -20,6 +20,7 @@ from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
 from cst.training.muon import Muon
 from cst.training.optimization import update_ema, use_bf16
+from cst.training.run_settings import check_settings
 from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT
@@ -75,6 +76,7 @@ class Trainer:
         self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         begin_or_resume(out, self.prior, write=self.is_main)
+        check_settings(out / f"training-{name}.json", dataclasses.asdict(config), training)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.colors_only = LEVEL_OF.get(name, 0) == 0
         self.crops = AugmentedCrops(
@@ -230,8 +232,6 @@ def train(name: str, config: GPTTrainConfig, **places) -> list[dict]:
     """Train one part, resuming what is there; returns the history of validations."""
     trainer = Trainer(name, config, **places)
     out = trainer.out
-    if trainer.is_main:
-        write_json(out / f"training-{name}.json", dataclasses.asdict(config))
     saved, running = time.monotonic(), None
     bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):

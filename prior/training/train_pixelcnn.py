@@ -14,7 +14,6 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from PIL import Image
 from tqdm import tqdm
 
-from cst.artifact import write_json
 from cst.images import to_image
 from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
@@ -23,6 +22,7 @@ from cst.tokenizer.onnx_runtime import FILES, OnnxTokenizer
 from cst.tokenizer.torch_runtime import TorchEncoder
 from cst.training import checkpoint
 from cst.training.optimization import lr_multiplier, update_ema, use_bf16
+from cst.training.run_settings import check_settings
 from prior.config import PRESETS, PriorConfig, TrainConfig
 from prior.contact_sheet import contact_sheet
 from prior.protocol import SampleRequest, Settings
@@ -78,6 +78,7 @@ class Trainer:
                 f"a batch of {config.batch}; accepted: as many pictures for each of {self.processes} processes"
             )
         begin_or_resume(out, self.prior, write=self.is_main)
+        check_settings(out / "training.json", dataclasses.asdict(config), training)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.crops = LabeledCrops(
             Photos(training, shortest=max(config.size, 256)),
@@ -193,8 +194,6 @@ def smooth(running: list[float] | None, bits: list[float]) -> list[float]:
 def train(config: TrainConfig, *, tokenizer: Path, images: list[str], out: Path) -> list[dict]:
     """Train to `out`, resuming what is there; returns the history of validations."""
     trainer = Trainer(config, tokenizer=tokenizer, images=images, out=out)
-    if trainer.is_main:
-        write_json(out / "training.json", dataclasses.asdict(config))
     saved, running = time.monotonic(), None
     bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, (crops, labels) in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):

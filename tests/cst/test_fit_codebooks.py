@@ -67,7 +67,7 @@ def test_a_finished_fit_run_again_does_no_new_work(photos, tmp_path, monkeypatch
 
 def test_a_fit_is_not_resumed_with_other_settings(photos, tmp_path):
     fit(photos, tmp_path)
-    with pytest.raises(ValueError, match=r"was started with other settings \(seed 0 -> 3\); give another --out"):
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(seed: 0, now 3\); resume"):
         fit(photos, tmp_path, "--seed", "3")
 
 
@@ -147,6 +147,14 @@ def test_patches_come_from_anywhere_at_every_scale(photos):
     assert not np.array_equal(first, other)
 
 
+def test_a_fit_is_not_resumed_with_other_photos(photos, tmp_path):
+    fit(photos, tmp_path)
+    kept = (tmp_path / "codebooks.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"other settings \(photos: 15 photos \(\w{8}\), now \d+ photos"):
+        fit(sorted(photos.iterdir())[0], tmp_path)
+    assert (tmp_path / "codebooks.safetensors").read_bytes() == kept
+
+
 def test_the_command_fits_prints_a_table_and_resumes(run_python, photos, tmp_path):
     command = ["-m", "cst", "fit", "--images", photos, "--out", tmp_path, *FIT]
     done = run_python(*command)
@@ -163,5 +171,6 @@ def test_the_command_fits_prints_a_table_and_resumes(run_python, photos, tmp_pat
     assert refused.returncode == 2
     assert (
         refused.stderr
-        == f"error: '{tmp_path}' was started with other settings (texture 64 -> 65); give another --out\n"
+        == f"error: '{tmp_path}' holds a run with other settings (texture: 64, now 65); resume with its own, or give "
+        "another --out\n"
     )
