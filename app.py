@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         sys.exit(2 if selfcheck(flags.tokenizer, **options) else 0)
     models = Models(flags.tokenizer, **options)
+    if fallback := models.cst("int8").tokenizer.fallback:
+        print(f"--target {flags.target}: {fallback}; the CPU is used", file=sys.stderr)
     for kind, reason in models.refusals.items():
         print(f"no new pictures by {kind}: {reason}", file=sys.stderr)
     from space.page import build, serve  # Gradio takes two seconds to import: mistakes above are answered before

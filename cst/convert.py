@@ -5,6 +5,7 @@ python -m cst reconstruct photo.jpg out.png
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cst.artifact import replacing
 from cst.codec import container
 from cst.images import load_image
 from cst.metrics import psnr
-from cst.photos import PHOTO_SUFFIXES
+from cst.photos import PHOTO_SUFFIXES, files_below
 from cst.tokenizer.onnx_runtime import add_runtime_flags
 
 INPUTS = {
@@ -44,6 +45,8 @@ def convert(flags: argparse.Namespace) -> None:
     pairs = plan_outputs(flags.source, Path(flags.out), INPUTS[flags.command], OUTPUT[flags.command])
     options = ("target", "precision", "threads", "beam", "npu_config")
     cst = CST.from_pretrained(flags.tokenizer, **{name: getattr(flags, name) for name in options})
+    if fallback := cst.tokenizer.fallback:
+        print(f"--target {flags.target}: {fallback}; the CPU is used", file=sys.stderr)
     if flags.command in ("compress", "decompress"):
         cst.code_model()  # fail once if it is missing, not once per file
     actions = (reconstruct, encode, decode, compress, decompress)
@@ -84,7 +87,7 @@ def plan_outputs(sources: list[str], out: Path, inputs: set[str], suffix: str) -
     files: list[tuple[Path, Path]] = []  # source, name below the output folder
     for source in map(Path, sources):
         if source.is_dir():
-            paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in inputs and path.is_file())
+            paths = [path for path in files_below(source) if path.suffix.lower() in inputs]
             if not paths:
                 raise ValueError(f"nothing to do in '{source}'; accepted: {' '.join(sorted(inputs))} files")
             files += [(path, path.relative_to(source)) for path in paths]
@@ -115,8 +118,16 @@ def plan_outputs(sources: list[str], out: Path, inputs: set[str], suffix: str) -
     return pairs
 
 
-def reconstruct(cst: CST, source: Path, out: Path) -> str:
+def open_photo(source: Path) -> Image.Image:
+    """`load_image`, and a line on what could not be used of the file, if anything."""
     image = load_image(source)
+    if problem := image.info.get("problem"):
+        tqdm.write(f"{source}: {problem}", file=sys.stderr)
+    return image
+
+
+def reconstruct(cst: CST, source: Path, out: Path) -> str:
+    image = open_photo(source)
     tokens = cst.encode(image)
     picture = cst.decode(tokens)
     save_png(picture, out)
@@ -125,7 +136,7 @@ def reconstruct(cst: CST, source: Path, out: Path) -> str:
 
 
 def encode(cst: CST, source: Path, out: Path) -> str:
-    tokens = cst.encode(source)
+    tokens = cst.encode(open_photo(source))
     tokens.save(out)
     return f"{source} -> {out}: {' x '.join(map(str, tokens.codes.shape))} tokens"
 
@@ -137,7 +148,7 @@ def decode(cst: CST, source: Path, out: Path) -> str:
 
 
 def compress(cst: CST, source: Path, out: Path) -> str:
-    tokens = cst.encode(source)
+    tokens = cst.encode(open_photo(source))
     size = container.save(out, tokens, cst.code_model(), tokenizer=cst.tokenizer.config)
     fixed = tokens.packed_bytes(cst.tokenizer.levels)
     return f"{source} -> {out}: {rate(size, tokens)}, {size / fixed:.1%} of the {fixed:,} bytes at a fixed length"

@@ -60,7 +60,7 @@ def find_photos(paths: Iterable[str | os.PathLike]) -> list[Entry]:
     for path in roots:
         if not path.exists():
             raise ValueError(f"no such file or folder: '{path}'; give folders of photos, zip archives or photos")
-        files = _walk(path) if path.is_dir() else [path]
+        files = files_below(path) if path.is_dir() else [path]
         own = [file.parts for file in files if file.suffix.lower() in PHOTO_SUFFIXES]
         labels = _labels(own if path.is_dir() else [file.absolute().parts for file in files], path.absolute().name)
         for file in files:
@@ -75,7 +75,7 @@ def find_photos(paths: Iterable[str | os.PathLike]) -> list[Entry]:
     return entries
 
 
-def _walk(root: Path) -> list[Path]:
+def files_below(root: Path) -> list[Path]:
     """The files below a folder, sorted, without hidden and system ones; each linked folder once."""
     files: list[Path] = []
     visited = set()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gradio as gr
 from PIL import Image
 
 from cst.images import fit_within, load_image
@@ -26,6 +27,9 @@ def read_photo(path: str | None, longest: int) -> Image.Image:
         limit = MAX_PIXELS // 10**6
         raise ValueError(f"'{name}' has {width} x {height} pixels; accepted: up to {limit} million, so shrink it first")
     try:
-        return fit_within(load_image(path), longest)
+        photo = fit_within(load_image(path), longest)
     except ValueError as error:
         raise ValueError(str(error).replace(path, name)) from None
+    if problem := photo.info.get("problem"):
+        gr.Info(f"'{name}': {problem}")
+    return photo

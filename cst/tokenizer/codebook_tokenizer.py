@@ -19,7 +19,8 @@ class CodebookTokenizer:
 
     The codebook search always runs in numpy, so that the codes are the same everywhere. beam: shape codes tried per
     patch; None takes the artifact's default. max_patches: the largest piece to render at once. running_on: a
-    description of the library and the device. Raises ValueError for a damaged artifact.
+    description of the library and the device. fallback: why it is not the wanted one, or empty. Raises ValueError for
+    a damaged artifact.
     """
 
     def __init__(self, folder: Path, config: TokenizerConfig, *, beam: int | None, max_patches: int):
@@ -28,7 +29,7 @@ class CodebookTokenizer:
         self.beam = config.beam if beam is None else beam
         check_beam(self.beam)
         self.render: Render
-        self.running_on = ""
+        self.running_on = self.fallback = ""
 
     @property
     def levels(self) -> tuple[Level, ...]:

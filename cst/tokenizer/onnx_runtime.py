@@ -38,7 +38,7 @@ class OnnxTokenizer(CodebookTokenizer):
     """A tokenizer whose RenderNet runs on onnxruntime or OpenVINO. Safe to call from several threads.
 
     target: one of `TARGETS`. `auto` takes OpenVINO if it is installed, else a GPU, else the CPU. A target that is not
-    available falls back to the CPU; `running_on` reports what is used, and why. precision: "int8" or "float".
+    available falls back to the CPU; `fallback` says why, or is empty. precision: "int8" or "float".
     threads: None leaves the choice to the library. npu_config: VitisAI's config file. beam: see `CodebookTokenizer`.
     """
 
@@ -64,25 +64,26 @@ class OnnxTokenizer(CodebookTokenizer):
         if precision == "float":
             config.check_file(folder, "rendernet.safetensors")  # holds the weights of the float graph
         path = config.check_file(folder, FILES[precision])
-        self.render, self.running_on = open_network(path, target=target, threads=threads, npu_config=npu_config)
+        self.render, used, self.fallback = open_network(path, target=target, threads=threads, npu_config=npu_config)
+        self.running_on = f"{used} ({self.fallback})" if self.fallback else used
 
 
 def open_network(
     path: Path, *, target: str, threads: int | None = None, npu_config: str | os.PathLike | None = None
-) -> tuple[Render, str]:
-    """(RenderNet, a description of what it runs on). Raises ValueError for an NPU without its config file."""
+) -> tuple[Render, str, str]:
+    """(RenderNet, what it runs on, why not on the target). Raises ValueError for an NPU without its config file."""
     has_openvino = importlib.util.find_spec("openvino") is not None
     if target == "openvino" or (target == "auto" and has_openvino):
         if has_openvino:
             return _open_openvino(path, threads)
-        network, running_on = _open_onnxruntime(path, "cpu", threads, None)
-        return network, f"{running_on} (openvino is not installed: pip install openvino)"
+        network, used, _ = _open_onnxruntime(path, "cpu", threads, None)
+        return network, used, "openvino is not installed: pip install openvino"
     if target == "npu" and npu_config is None:
         raise ValueError("the npu target needs VitisAI's config file; give --npu-config FILE, or npu_config in Python")
     return _open_onnxruntime(path, target, threads, npu_config)
 
 
-def _open_openvino(path: Path, threads: int | None) -> tuple[Render, str]:
+def _open_openvino(path: Path, threads: int | None) -> tuple[Render, str, str]:
     # Stop openvino from sending telemetry on import: an entry of None makes the import of the module fail.
     cast(dict[str, ModuleType | None], sys.modules).setdefault("openvino_telemetry", None)
     import openvino
@@ -106,19 +107,20 @@ def _open_openvino(path: Path, threads: int | None) -> tuple[Render, str]:
         finally:
             idle.append(request)
 
-    return network, f"openvino {openvino.__version__.split('-')[0]} on {core.get_property('CPU', 'FULL_DEVICE_NAME')}"
+    used = f"openvino {openvino.__version__.split('-')[0]} on {core.get_property('CPU', 'FULL_DEVICE_NAME')}"
+    return network, used, ""
 
 
 def _open_onnxruntime(
     path: Path, target: str, threads: int | None, npu_config: str | os.PathLike | None
-) -> tuple[Render, str]:
+) -> tuple[Render, str, str]:
     onnxruntime = load_onnxruntime()
     available = onnxruntime.get_available_providers()
     if target == "auto":
         target = next((name for name in ("cuda", "directml") if PROVIDERS[name] in available), "cpu")
-    note, provider = "", PROVIDERS[target]
+    fallback, provider = "", PROVIDERS[target]
     if provider not in available:
-        note = f" (the installed onnxruntime has no {provider} for {target})"
+        fallback = f"the installed onnxruntime has no {provider} for {target}"
         provider = PROVIDERS["cpu"]
     settings = {"config_file": os.fspath(npu_config)} if provider == PROVIDERS["npu"] and npu_config else {}
     providers = list(dict.fromkeys([provider, PROVIDERS["cpu"]]))
@@ -127,12 +129,12 @@ def _open_onnxruntime(
     )
     used = session.get_providers()[0]
     if used != provider:
-        note = f" ({provider} could not start)"
+        fallback = f"{provider} could not start"
 
     def render(tokens: np.ndarray) -> np.ndarray:
         return session.run(None, {"tokens": tokens})[0]
 
-    return render, f"onnxruntime {onnxruntime.__version__} {used}{note}"
+    return render, f"onnxruntime {onnxruntime.__version__} {used}", fallback
 
 
 def session_options(threads: int | None) -> Any:

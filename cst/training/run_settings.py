@@ -16,7 +16,9 @@ FREE = (
 )  # fmt: skip
 
 
-def check_settings(path: Path, settings: dict[str, Any], photos: Sequence[Entry], *, free: Collection[str] = FREE) -> None:
+def check_settings(
+    path: Path, settings: dict[str, Any], photos: Sequence[Entry], *, free: Collection[str] = FREE
+) -> None:
     """Save the settings in `path`, or compare them with those saved there.
 
     photos: those that the run learns from. Raises ValueError, naming what differs, unless all but `free` are equal.
@@ -29,7 +31,8 @@ def check_settings(path: Path, settings: dict[str, Any], photos: Sequence[Entry]
     if changed:
         differences = ", ".join(f"{name}: {saved[name]}, now {now[name]}" for name in changed)
         raise ValueError(
-            f"'{path.parent}' holds a run with other settings ({differences}); resume with its own, or give another --out"
+            f"'{path.parent}' holds a run with other settings ({differences}); "
+            "resume with its own, or give another --out"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, now)

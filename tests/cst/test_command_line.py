@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 from support.bad_pictures import BAD
@@ -79,6 +80,7 @@ def test_a_folder_is_written_to_a_folder_of_the_same_names_with_progress(command
     shutil.copy(photos / "photo-00.png", source / "one.png")
     make_photo(1, 30, 20).save(source / "deep" / "two.jpg")
     (source / "notes.txt").write_text("no photo", encoding="utf-8")
+    (source / "._one.png").write_bytes(b"left there by macOS")
     code, said, err = command("reconstruct", source, out)
     assert code == 0
     assert files(out) == {"one.png", "deep/two.png"}
@@ -87,6 +89,22 @@ def test_a_folder_is_written_to_a_folder_of_the_same_names_with_progress(command
     assert "file/s" in err[-1]
     assert command("encode", source, out)[0] == 0
     assert files(out) == {"one.png", "deep/two.png", "one.npz", "deep/two.npz"}
+
+
+def test_a_color_profile_that_cannot_be_used_is_reported(command, tmp_path):
+    make_photo(0, 20, 20).save(tmp_path / "in.png", icc_profile=b"no profile")
+    code, _, err = command("reconstruct", tmp_path / "in.png", tmp_path / "out.png")
+    assert code == 0
+    assert err[0].startswith(f"{tmp_path}/in.png: its color profile can't be used and is ignored (")
+
+
+def test_a_target_that_is_not_there_is_reported(artifact, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    photo, out = str(photos / "photo-00.png"), str(tmp_path / "out.png")
+    __main__.main(["reconstruct", photo, out, "--tokenizer", str(artifact), "--target", "cuda"])
+    assert capsys.readouterr().err == (
+        "--target cuda: the installed onnxruntime has no CUDAExecutionProvider for cuda; the CPU is used\n"
+    )
 
 
 def test_several_files_are_written_to_a_folder(command, photos, tmp_path):

@@ -26,7 +26,7 @@ def without(monkeypatch, package: str) -> None:
         ({"precision": "int4"}, "no precision 'int4'; accepted: int8, float"),
         ({"threads": 0}, "0 threads; accepted: at least 1"),
         ({"beam": 0}, "a beam of 0; accepted: a whole number, at least 1"),
-        ({"target": "npu"}, "the npu target needs VitisAI's config file; give npu_config"),
+        ({"target": "npu"}, "the npu target needs VitisAI's config file; give --npu-config FILE"),
     ],
 )
 def test_an_unknown_option_is_refused_with_the_accepted_ones(options, said, artifact):
@@ -56,7 +56,8 @@ def test_a_target_that_fails_to_start_is_noted(artifact, monkeypatch):
 
 
 def test_the_cpu_is_not_called_a_fallback(artifact):
-    assert OnnxTokenizer(artifact, target="cpu").running_on.endswith("CPUExecutionProvider")
+    tokenizer = OnnxTokenizer(artifact, target="cpu")
+    assert tokenizer.running_on.endswith("CPUExecutionProvider") and tokenizer.fallback == ""
 
 
 def test_without_openvino_its_target_falls_back_with_a_note(artifact, monkeypatch):

@@ -85,7 +85,9 @@ def test_a_checkpoint_that_can_not_be_written_leaves_the_one_before(train, tmp_p
 
 def test_a_checkpoint_of_another_network_is_refused(train, tmp_path):
     train(tmp_path)
-    with pytest.raises(ValueError, match=r"other settings \(preset: tiny, now base\); resume with its own, or give another --out"):
+    with pytest.raises(
+        ValueError, match=r"other settings \(preset: tiny, now base\); resume with its own, or give another --out"
+    ):
         train(tmp_path, "--preset", "base")
     whole = (tmp_path / "state.safetensors").read_bytes()
     (tmp_path / "state.safetensors").write_bytes(whole[:5000])
