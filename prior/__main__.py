@@ -11,6 +11,7 @@ VERBS = {
     "sheet": Verb("prior.draw", "samples of several kinds by one or both models, side by side", shared=True),
     "classes": Verb("prior.draw", "the kinds of picture that a model knows", shared=True),
     "train": Verb("prior.training.train", "train a GPT or a PixelCNN"),
+    "retrain": Verb("prior.training.retrain", "train a tokenizer and a GPT, and export both"),
     "export": Verb("prior.training.export", "export a prior to ONNX"),
     "train-critic": Verb("prior.training.train_critic", "train what chooses the best of several color maps"),
     "evaluate": Verb("prior.evaluation.likelihood", "bits per token on held-out photos, or a search for copies"),

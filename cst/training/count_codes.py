@@ -45,4 +45,4 @@ def count_codes(folder: Path, images: list[str], *, limit: int) -> None:
     config.with_files(folder, STATISTICS_FILE).save(folder)
     for level, count in zip(codebooks.levels, statistics.counts, strict=True):
         p = count[count > 0] / count.sum()
-        print(f"{level.name}: {-(p * np.log2(p)).sum():.2f} bits per code, {len(p)} of {level.size} codes occurred")
+        print(f"{level.name}: {(p * np.log2(1 / p)).sum():.2f} bits per code, {len(p)} of {level.size} codes occurred")

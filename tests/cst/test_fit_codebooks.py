@@ -147,6 +147,15 @@ def test_patches_come_from_anywhere_at_every_scale(photos):
     assert not np.array_equal(first, other)
 
 
+def test_photos_of_one_flat_color_have_one_code(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        Image.new("RGB", (80, 64), (120, 30, 200)).save(tmp_path / "photos" / f"{number}.png")
+    tables = fit(tmp_path / "photos", tmp_path / "out")
+    assert all(np.isfinite(table).all() for table in tables.values())
+    assert "nan" not in capsys.readouterr().out
+
+
 def test_a_fit_is_not_resumed_with_other_photos(photos, tmp_path):
     fit(photos, tmp_path)
     kept = (tmp_path / "codebooks.safetensors").read_bytes()
