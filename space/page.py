@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 
 from space import theme
+from space.generation.panel import RunningVisits
 from space.models import Models
 from space.request_guard import guard
 from space.tabs.how_it_works import tab as how_it_works
@@ -15,17 +16,23 @@ from space.tabs.inside.tab import InsideTab
 from space.tabs.reconstruct.tab import ReconstructTab
 from space.tabs.remix import tab as remix
 from space.tabs.sample.tab import SampleTab
+from space.tabs.sketch import tab as sketch
+from space.widgets.photo_picker import SharedPhoto
 
 MAX_UPLOAD = "20mb"
 KEEP_SECONDS = 3600  # uploads and results are kept this long, so that a visitor can still download them
 MAX_SESSIONS = 64  # browser tabs for which Gradio keeps a copy of the page's layout, 0.7 MB each; its default is 10,000
 
+DESCRIPTION = (
+    "Take a photo apart into color, shape and texture codes, render it from them, and let a model draw new pictures."
+)
 HEADER = """
 <h1>Color, shape, texture</h1>
 <p>A photo becomes three codes for every 8&nbsp;×&nbsp;8 patch of pixels,
 and a network renders the photo from only those codes;
 a model trained on the codes of flowers draws new pictures.</p>
 """
+HEAD = f'<meta name="description" content="{DESCRIPTION}">'
 FOOTER = """
 <p>Everything is computed on the machine that serves this page, and nothing is sent elsewhere.
 Photos and the pictures made from them are deleted within {minutes} minutes, and when the page is shut down.
@@ -39,18 +46,27 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
     with gr.Blocks(
         title="CST: color, shape, texture", analytics_enabled=False, delete_cache=(check_every, keep - check_every)
     ) as page:
+        running, shared = RunningVisits(), SharedPhoto()
         gr.HTML(HEADER, elem_id="header")
-        with gr.Tabs():
+        with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Reconstruct", id="reconstruct"):
-                reconstruct = ReconstructTab(models)
+                shared.follow(ReconstructTab(models).photo)
+            with gr.Tab("Sketch", id="sketch"):
+                sketch.build(models, running)
             with gr.Tab("Sample", id="sample"):
-                SampleTab(models)
-            with gr.Tab("Remix", id="remix"):
-                remix.build(models)
+                SampleTab(models, running, page)
+            with gr.Tab("Remix", id="remix") as tab:
+                for photo in remix.build(models, running):
+                    shared.follow(photo)
+                    shared.bring(photo, tab.select)
             with gr.Tab("Look inside", id="inside") as tab:
-                InsideTab(models, tab)
+                inside = InsideTab(models, tab)
+                shared.follow(inside.photo)
+                shared.bring(inside.photo, tab.select)
             with gr.Tab("How it works", id="story") as tab:
-                how_it_works.build(models, tab, reconstruct.photo)
+                how_it_works.build(models, tab, shared)
+        if models.kinds:  # for programs; the page's own Stop buttons do the same
+            gr.Button(visible=False).click(running.stop, None, None, api_name="stop", queue=False)
         gr.HTML(FOOTER.format(minutes=max(1, keep // 60)), elem_id="footer")
     return guard(page).queue(max_size=64)
 
@@ -69,7 +85,8 @@ def serve(page: gr.Blocks, *, host: str, port: int, share: bool, mcp: bool = Fal
         share=share,
         theme=theme.theme(),
         css_paths=theme.CSS,
-        js=theme.KEYBOARD.read_text(encoding="utf-8"),
+        js=theme.script(),
+        head=HEAD,
         favicon_path=theme.ICON,
         footer_links=["api"],
         max_file_size=MAX_UPLOAD,

@@ -7,12 +7,18 @@ from gradio.themes.utils import colors, sizes
 from gradio.themes.utils.fonts import Font
 
 STATIC = Path(__file__).parent / "static"
-KEYBOARD, ICON = STATIC / "keyboard.js", STATIC / "icon.svg"
+SCRIPTS, ICON = [STATIC / "keyboard.js", STATIC / "address.js"], STATIC / "icon.svg"
 CSS = [STATIC / f"{name}.css" for name in ("page", "remix", "inside", "story")]
 
 # A plain `Font` is a name in the style sheet; Gradio's default would load a file, or ask a font service.
 SANS = [Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")]
 MONO = [Font(name) for name in ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")]
+
+
+def script() -> str:
+    """One JavaScript function that runs all scripts."""
+    calls = "".join(f"({path.read_text(encoding='utf-8').strip()})();\n" for path in SCRIPTS)
+    return f"() => {{\n{calls}}}"
 
 
 def theme() -> gr.themes.Base:

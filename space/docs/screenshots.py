@@ -138,20 +138,6 @@ def recolor(page: Page) -> None:
     wait_for_pictures(page, "recolor-")
 
 
-def retexture(page: Page) -> None:
-    upload_example(page, "retexture-photo", "blossom")
-    page.get_by_role("button", name="Redraw the photo").click()
-    wait_for_pictures(page, "retexture-")
-
-
-def mix(page: Page) -> None:
-    mixed = page.locator("#mix-result .picture img").first
-    mixed.wait_for()
-    source = mixed.get_attribute("src")
-    page.locator("#mix-result").get_by_label("A", exact=True).last.check()
-    page.wait_for_function("source => document.querySelector('#mix-result .picture img').src !== source", arg=source)
-
-
 def look_inside(page: Page) -> None:
     upload_example(page, "inside-photo", "blossom")
     page.locator("#surprise-numbers table").wait_for()
@@ -177,12 +163,10 @@ def wait_for_pictures(page: Page, prefix: str = "") -> None:
 
 VIEWS: dict[str, tuple[tuple[str, ...], Callable[[Page], None]]] = {
     "reconstruct": (("Reconstruct",), reconstruct),
+    "sketch": (("Sketch",), sketch),
     "sample": (("Sample",), sample),
-    "sketch": (("Remix", "Sketch"), sketch),
     "complete": (("Remix", "Complete"), complete),
     "recolor": (("Remix", "Recolor"), recolor),
-    "retexture": (("Remix", "Retexture"), retexture),
-    "mix": (("Remix", "Mix"), mix),
     "inside": (("Look inside",), look_inside),
     "story": (("How it works",), how_it_works),
 }

@@ -1,4 +1,4 @@
-"""What a model must keep or follow: the colors of a sketch, a photo with a hole, a photo without one of its levels."""
+"""What a model must keep or follow: the colors of a sketch, a photo with a hole, a photo without its colors."""
 
 from dataclasses import dataclass
 
@@ -73,16 +73,6 @@ def for_colors(sampler: Sampler, photo: Image.Image, distance: float) -> Conditi
     mask[0] = False
     bias = keeping_lightness(sampler.tokenizer.codebooks.color, known[0], distance)
     return Conditioning(known, mask, color_bias=bias, pictures=(("the photo", center_crop(photo, PICTURE_SIZE)),))
-
-
-def for_textures(sampler: Sampler, photo: Image.Image, redrawn: str) -> Conditioning:
-    """Keep a photo's colors, and also its shapes if only "textures" are redrawn, not "shapes and textures"."""
-    if redrawn not in ("textures", "shapes and textures"):
-        raise ValueError(f"'{redrawn}'; accepted: textures, shapes and textures")
-    known = sampler.encode(photo)
-    mask = np.zeros(known.shape, bool)
-    mask[0], mask[1] = True, redrawn == "textures"
-    return Conditioning(known, mask, pictures=(("the photo", center_crop(photo, PICTURE_SIZE)),))
 
 
 def nearest_colors(codebooks: Codebooks, colors: np.ndarray) -> np.ndarray:

@@ -26,18 +26,21 @@ def gallery(
     *,
     crisp: bool = False,
     conditions: Sequence[Tile] = (),
+    address: str = "",
 ) -> str:
     """The pictures, and above them the status, the progress of each layer, and pictures of the condition.
 
     progress: (layer, fraction done in [0, 1]), coarse to fine. crisp: enlarge without smoothing.
+    address: of the page with the same fields.
     """
     bars = "".join(
         f'<li><span>{html.escape(name)}</span><i style="--done: {100 * fraction:.1f}%"></i></li>'
         for name, fraction in progress
     )
     above = f'<div class="given">{figures(conditions)}</div>' if conditions else ""
+    link = f' <a href="{html.escape(address)}">Link to these</a>' if address else ""
     return (
-        f'<p class="words" role="status">{html.escape(status)}</p><ol class="layers">{bars}</ol>{above}'
+        f'<p class="words" role="status">{html.escape(status)}{link}</p><ol class="layers">{bars}</ol>{above}'
         f'<div class="tiles{" crisp" if crisp else ""}" data-count="{len(tiles)}">{figures(tiles)}</div>'
     )
 

@@ -15,6 +15,7 @@ from prior.config import CELLS, LEVEL_OF
 from prior.contact_sheet import contact_sheet
 from prior.protocol import Step
 from prior.sampler import Sampler
+from space.generation.address import result_address
 from space.generation.gallery import Tile, draft_url, gallery, with_transparency
 from space.generation.numbers import SampleNumbers, fixed_bits, mean_bits, sample_table
 from space.generation.request import ANY, GenerationRequest
@@ -188,8 +189,9 @@ def save(
     if numbers.stopped:
         status = f"Stopped after {numbers.codes / (request.count * drawn.sum()):.0%} of the codes"
     layers = [*progress(step), (LAST_STAGE, 1.0)]
+    kept = result_address(request, sampler.prior.config.kind) if request.verb == "drawn" else ""
     return GenerationView(
-        live=gallery(tiles, status, layers, crisp=has_only_colors(step), conditions=conditions),
+        live=gallery(tiles, status, layers, crisp=has_only_colors(step), conditions=conditions, address=kept),
         pictures=[(str(path), tile.alt) for path, tile in zip(paths, tiles, strict=True)],
         sheet=str(sheet),
         archive=str(archive),

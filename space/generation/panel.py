@@ -64,7 +64,7 @@ class Panel:
                     with gr.Row(visible=False) as self.stop_row:
                         self.stop_button = gr.Button("Stop", size="sm")
                     with gr.Row(visible=False) as self.done_row:
-                        self.again_button = gr.Button("Draw others", size="sm")
+                        self.again_button = gr.Button("Draw again", size="sm")
                         self.sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
                         self.archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
                 self.table = gr.HTML(label="table", elem_id=f"{prefix}drawn-numbers", elem_classes=["numbers", "drawn"])
@@ -120,29 +120,31 @@ class Panel:
         button: gr.Button,
         count: gr.Slider,
         seed: gr.Number,
+        keep_seed: gr.Checkbox,
         api_name: str,
         examples: Sequence[gr.Button] = (),
         choose: Callable[..., Update] | None = None,
         chosen: Sequence[Block] = (),
     ) -> None:
-        """Call `handler` when the button is clicked, or "Draw others", or an example.
+        """Call `handler` when the button is clicked, or "Draw again", or an example; and as an API endpoint.
 
-        A click on an example first calls `choose`, which fills in the fields `chosen`.
+        A click on an example first calls `choose`, which fills in the fields `chosen`. Every click takes a new seed,
+        unless `keep_seed` is checked. A call by a program takes the seed it gives.
         """
         clicks = [each.click for each in (button, self.again_button, *examples)]
         shown: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": self.live, **MODEL_QUEUE}
         private: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last", **shown}
         # Without the queue: the model may still be busy with another visitor.
         gr.on(clicks, self.show_waiting, count, self.outputs, **QUIET)
-        runs = [
-            button.click(handler, inputs, self.outputs, api_name=api_name, **shown),
-            self.again_button.click(random_seed, None, seed, **QUIET).then(handler, inputs, self.outputs, **private),
-        ]
+        gr.Button(visible=False).click(handler, inputs, self.outputs, api_name=api_name, **shown)
+        begun = [gr.on([button.click, self.again_button.click], next_seed, [seed, keep_seed], seed, **QUIET)]
         if examples:
             filled_in = gr.on([each.click for each in examples], choose, None, chosen, **QUIET)
-            runs.append(filled_in.then(handler, inputs, self.outputs, **private))
+            begun.append(filled_in.then(next_seed, [seed, keep_seed], seed, **QUIET))
+        runs = [each.then(handler, inputs, self.outputs, **private) for each in begun]
         for run in runs:
             run.failure(self.show_introduction, None, self.outputs, **QUIET)
+        self.stop_button.click(self.running.stop, None, None, **QUIET)
         self.leave_button.click(self.show_introduction, None, self.outputs, cancels=runs, **QUIET)
         gr.on(clicks, None, js=scroll_to(self.elem_id), api_visibility="private")
 
@@ -162,18 +164,16 @@ def choose_kind(kinds: Sequence[str], *, elem_id: str, label: str = "Kind of flo
     return kind
 
 
-def choose_count(*, prefix: str = "", api_name: str | None = None) -> tuple[gr.Slider, gr.Number]:
-    """(number of pictures, seed), with a button for a new seed. prefix: of their ids. api_name: of the button."""
+def choose_count(*, prefix: str = "") -> tuple[gr.Slider, gr.Number, gr.Checkbox]:
+    """(number of pictures, seed, whether to keep the seed). prefix: of the ids."""
     with gr.Row(elem_id=f"{prefix}how-many", elem_classes="how-many", equal_height=True):
         count = gr.Slider(1, MAX_PICTURES, 4, step=1, label="Pictures", min_width=120)
         with gr.Column(min_width=120, elem_id=f"{prefix}seed", elem_classes="seed"):
             seed = gr.Number(FIRST_SEED, label="Seed", precision=0)
-            new_seed = gr.Button("New seed", size="sm", elem_id=f"{prefix}new-seed", elem_classes="new-seed")
-    visibility = {**QUIET, "api_visibility": "public", "api_name": api_name} if api_name else QUIET
-    new_seed.click(random_seed, None, seed, **visibility)
-    return count, seed
+            keep = gr.Checkbox(False, label="Keep", elem_id=f"{prefix}keep-seed", elem_classes="keep-seed")
+    return count, seed, keep
 
 
-def random_seed() -> int:
-    """A random seed, 0 to 2147483647."""
-    return secrets.randbelow(MAX_SEED + 1)
+def next_seed(seed: float | None, keep: bool) -> int | None:
+    """The seed of the next pictures: the same if it is kept, else a random one, 0 to 2147483647."""
+    return secrets.randbelow(MAX_SEED + 1) if seed is None or not keep else int(seed)

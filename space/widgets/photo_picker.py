@@ -1,5 +1,6 @@
 """How a visitor chooses a photo: click an example, or upload one."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,22 @@ EXAMPLE_PHOTOS = {
     "astronaut": "astronaut.jpg",
     "boat": "boat.webp",
 }
+FLOWER_PHOTOS = {"blossom": "blossom.webp", "dahlia": "dahlia.webp"}
 
 
-def photo_picker(elem_id: str, *, title: str = "Choose a photo", height: int = 300) -> gr.Image:
-    """Buttons with example photos, and an upload, whose value is the path of the chosen file or None."""
+def photo_picker(
+    elem_id: str, *, title: str = "Choose a photo", height: int = 300, photos: Mapping[str, str] = EXAMPLE_PHOTOS
+) -> gr.Image:
+    """Buttons with example photos, and an upload, whose value is the path of the chosen file or None.
+
+    photos: the examples, files by name.
+    """
     gr.set_static_paths(EXAMPLES)  # served from this folder: copies would be deleted with the visitors' photos
     gr.HTML(f'<h2 class="label">{title}</h2>')
     with gr.Row(elem_classes="examples"):
         examples = {
             gr.Button(name, icon=EXAMPLES / file, elem_classes="example"): str(EXAMPLES / file)
-            for name, file in EXAMPLE_PHOTOS.items()
+            for name, file in photos.items()
         }
     gr.HTML('<h2 class="label">Or upload your own</h2>')
     photo = gr.Image(
@@ -39,6 +46,26 @@ def photo_picker(elem_id: str, *, title: str = "Choose a photo", height: int = 3
     for button, file in examples.items():
         button.click(partial(str, file), None, photo, **QUIET)
     return photo
+
+
+class SharedPhoto:
+    """The photo that a visitor chose last on any tab, which is brought to every tab that is opened."""
+
+    def __init__(self) -> None:
+        self.latest = gr.State()
+
+    def follow(self, photo: gr.Image) -> None:
+        """Remember what is chosen there."""
+        photo.change(lambda photo, latest: photo or latest, [photo, self.latest], self.latest, **QUIET)
+
+    def bring(self, photo: gr.Image, *opened: Callable[..., Any]) -> gr.events.Dependency:
+        """Fill in `photo` on the events `opened`."""
+        return gr.on(opened, brought, [self.latest, photo], photo, **QUIET)
+
+
+def brought(latest: str | None, own: str | None) -> Any:
+    """The photo chosen last, unless it is there already or was deleted meanwhile."""
+    return gr.skip() if latest is None or latest == own or not Path(latest).exists() else latest
 
 
 def uploaded_file(payload: Any) -> str | None:

@@ -19,7 +19,6 @@ from space.generation.conditioning import (
     Conditioning,
     area,
     for_colors,
-    for_textures,
     nearest_colors,
     of_sketch,
     striped,
@@ -27,7 +26,6 @@ from space.generation.conditioning import (
 )
 from space.generation.generate import generate
 from space.generation.request import ANY, GenerationRequest
-from space.tabs.remix.mix import mix_tokens
 from space.widgets.painting import Cells, Painting, read_cells
 
 GRID = (4, 4)  # of the tiny prior's sketches; its pictures have twice the patches each way
@@ -219,19 +217,7 @@ def test_recoloring_keeps_shapes_and_textures_and_little_of_the_hue(sampler: Sam
     assert off[0] < off[1]
 
 
-@pytest.mark.parametrize(("anew", "kept"), [("textures", 2), ("shapes and textures", 1)])
-def test_retexturing_keeps_the_coarser_levels(sampler: Sampler, tmp_path: Path, anew: str, kept: int):
-    photo = make_photo(3, 40, 40)
-    own = sampler.encode(photo)
-    _, pictures = drawn(sampler, for_textures(sampler, photo, anew), tmp_path, "retextured")
-    for codes in pictures:
-        assert np.array_equal(codes[:kept], own[:kept])
-    assert any(not np.array_equal(codes[kept], own[kept]) for codes in pictures)
-
-
 def test_other_words_are_refused(sampler: Sampler):
-    with pytest.raises(ValueError, match="accepted: textures, shapes and textures"):
-        for_textures(sampler, make_photo(3, 40, 40), "colors")
     with pytest.raises(ValueError, match="accepted: exactly, loosely"):
         of_sketch(sampler, Cells(np.zeros((*GRID, 3), np.float32), np.ones(GRID, bool)), "nearly")
 
@@ -244,29 +230,3 @@ def test_a_completion_that_is_stopped_shows_the_kept_part(sampler: Sampler, tmp_
     with Image.open(last.pictures[0][0]) as picture:
         alpha = np.asarray(picture)[..., 3]
     assert (alpha[:32] == 255).all()
-
-
-# Mixing ---------------------------------------------------------------------------------------------------------------
-
-
-def tokens(value: int, h: int = 2, fingerprint: str = "one") -> Tokens:
-    return Tokens(np.full((3, h, 2), value, np.int32), (16, 8 * h), fingerprint)
-
-
-def test_mixing_takes_each_level_from_the_photo_asked_for():
-    mixed = mix_tokens(tokens(1), tokens(2), ("A", "B", "A"))
-    assert [set(level.ravel().tolist()) for level in mixed.codes] == [{1}, {2}, {1}]
-    assert mixed.size == (16, 16)
-
-
-@pytest.mark.parametrize(
-    ("other", "sources", "words"),
-    [
-        (tokens(2, h=3), ("A", "B", "A"), "two of one size"),
-        (tokens(2, fingerprint="two"), ("A", "B", "A"), "and tokenizer"),
-        (tokens(2), ("A", "C", "A"), "accepted: A or B"),
-    ],
-)
-def test_photos_that_can_not_be_mixed_are_refused(other: Tokens, sources: tuple, words: str):
-    with pytest.raises(ValueError, match=words):
-        mix_tokens(tokens(1), other, sources)

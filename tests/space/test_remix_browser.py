@@ -1,4 +1,4 @@
-"""The Remix tab in a real browser: paint with the mouse, press a sketch, complete, recolor, mix."""
+"""The Sketch and Remix tabs in a real browser: paint with the mouse, press a sketch, complete, recolor."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,16 @@ PATIENCE = 180_000  # ms: other work may be running on the machine
 
 @pytest.fixture
 def open_part(visit: Callable[..., Page]) -> Callable[..., Page]:
-    """`open_part(name, width, theme)`: the page at a part of its Remix tab, ready to draw one picture."""
+    """`open_part(name, width, theme)`: the page at Sketch or a part of Remix, ready to draw one picture."""
 
     def open_page(name: str, width: int = 1280, theme: str = "light") -> Page:
         page = visit(width, theme)
-        page.get_by_role("tab", name="Remix").click()
+        if name != "Sketch":
+            page.get_by_role("tab", name="Remix").click()
         page.get_by_role("tab", name=name, exact=True).click()
-        if name != "Mix":
-            number = page.get_by_label("number input for Pictures").locator("visible=true")
-            number.fill("1")
-            number.blur()
+        number = page.get_by_label("number input for Pictures").locator("visible=true")
+        number.fill("1")
+        number.blur()
         return page
 
     return open_page
@@ -90,19 +90,11 @@ def test_the_bottom_half_and_then_what_is_brushed_is_drawn_anew(open_part: Calla
 
 def test_a_photo_is_recolored(open_part: Callable[..., Page]):
     page = open_part("Recolor")
-    press_photo(page, "cat")
+    press_photo(page, "dahlia")
+    page.locator("#recolor-keep-seed input").check()
     page.get_by_role("button", name="Draw new colors").click()
     wait_until_done(page, "recolor")
     expect(page.locator("#recolor-drawn-numbers")).to_contain_text("1,024 codes")
     with page.expect_download() as download:
         page.locator("#recolor-drawn").get_by_text("pictures and codes").click()
     assert download.value.suggested_filename == "recolored-any-kind-1.zip"
-
-
-def test_two_photos_are_mixed_at_once_and_again_with_another_choice(open_part: Callable[..., Page]):
-    page = open_part("Mix")
-    mix = page.locator("#mix-result .picture img").first
-    expect(mix).to_be_visible(timeout=PATIENCE)
-    before = mix.get_attribute("src")
-    page.locator("#mix-result").get_by_label("B", exact=True).first.check()
-    expect(mix).not_to_have_attribute("src", before, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""The Remix tab as a program sees it: sketches and photos sent to `python app.py`, new pictures that come back."""
+"""The Sketch and Remix tabs as a program sees them: sketches and photos sent, new pictures that come back."""
 
 import io
 import zipfile
@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image, ImageOps
+from PIL import Image
 from support.bad_pictures import BAD, TOO_LARGE
 
-from cst import CST, Tokens
 from cst.images import load_image
 from prior.sampler import Sampler
 from space.generation.conditioning import area
-from space.tabs.remix.sketch import SKETCHES
+from space.tabs.sketch.tab import SKETCHES
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "space" / "examples" / "blossom.webp"
@@ -109,12 +108,10 @@ def test_completing_draws_what_is_brushed(client: Client, sampler: Sampler, tmp_
     assert result["numbers"]["codes"] == 3 * 6 * 10
 
 
-def test_recoloring_and_retexturing_keep_their_levels(client: Client, sampler: Sampler):
+def test_recoloring_keeps_shapes_and_textures(client: Client, sampler: Sampler):
     own = sampler.encode(load_image(PHOTO))
     found = codes(ask(client, "recolor", photo=handle_file(PHOTO), kind="Poinsettia", far=1))
     assert np.array_equal(found[1:], own[1:]) and not np.array_equal(found[0], own[0])
-    found = codes(ask(client, "retexture", photo=handle_file(PHOTO), anew="textures"))
-    assert np.array_equal(found[:2], own[:2]) and not np.array_equal(found[2], own[2])
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_another(client: Client):
@@ -126,33 +123,10 @@ def test_stop_keeps_what_there_is(client: Client):
     job = client.submit(canvas=canvas(SKETCH), count=4, seed=3, api_name="/sketch")
     for _ in job:  # the first preview is there
         break
-    client.predict(api_name="/stop_remix")
+    client.predict(api_name="/stop")
     found = dict(zip(OUTPUTS, job.result(), strict=True))
     assert found["numbers"]["stopped"] and found["numbers"]["codes"] < 4 * 3072
     assert "Stopped" in found["live"] and len(found["pictures"]) == 4
-
-
-# Mixing ---------------------------------------------------------------------------------------------------------------
-
-
-def test_a_mix_is_what_the_codes_of_both_photos_paint(client: Client, tmp_path: Path):
-    cst = CST.from_pretrained()
-    mixed, a, b, file = client.predict(handle_file(PHOTO), handle_file(OTHER), "B", "A", "B", api_name="/mix")
-    photo = load_image(PHOTO)
-    tokens, others = (
-        cst.encode(photo),
-        cst.encode(ImageOps.fit(load_image(OTHER), photo.size, Image.Resampling.LANCZOS)),
-    )
-    expected = np.stack([others.codes[0], tokens.codes[1], others.codes[2]])
-    found = Tokens.load(file)
-    assert np.array_equal(found.codes, expected)
-    with Image.open(mixed) as picture, Image.open(a) as first, Image.open(b) as second:
-        assert picture.format == "PNG" and picture.size == first.size == second.size == photo.size
-        assert np.array_equal(np.asarray(picture), np.asarray(cst.decode(found)))
-
-
-def test_a_mix_of_one_photo_alone_is_empty(client: Client):
-    assert client.predict(handle_file(PHOTO), None, "A", "A", "A", api_name="/mix")[0] is None
 
 
 # How it says no -------------------------------------------------------------------------------------------------------
@@ -171,15 +145,13 @@ def test_a_bad_file_is_answered_in_words_wherever_it_is_sent(client: Client, tmp
         ("complete", {"photo": handle_file(path), "canvas": canvas()}),
         ("complete", {"photo": handle_file(PHOTO), "canvas": canvas(layers=(path,)), "part": "what I brush"}),
         ("recolor", {"photo": handle_file(path)}),
-        ("retexture", {"photo": handle_file(path)}),
     ):
         with pytest.raises(AppError, match=words) as caught:
             ask(client, action, **wish)
         assert f"'{name}'" in str(caught.value) and "/" not in str(caught.value)  # no folder of the server
-    for action, sent in (("colors_of_photo", (handle_file(path),)), ("mix", (handle_file(path), handle_file(PHOTO)))):
-        with pytest.raises(AppError, match=words) as caught:
-            client.predict(*sent, api_name=f"/{action}")
-        assert f"'{name}'" in str(caught.value) and "/" not in str(caught.value)
+    with pytest.raises(AppError, match=words) as caught:
+        client.predict(handle_file(path), api_name="/colors_of_photo")
+    assert f"'{name}'" in str(caught.value) and "/" not in str(caught.value)
 
 
 WRONG = {
@@ -193,7 +165,7 @@ WRONG = {
     "no photo to recolor": ("recolor", lambda: {"photo": None}, "there is no photo"),
     "too far": ("recolor", lambda: {"photo": handle_file(PHOTO), "far": 2}, "maximum"),
     "kind": ("recolor", lambda: {"photo": handle_file(PHOTO), "kind": "sunflowr"}, "Sunflower"),
-    "count": ("retexture", lambda: {"photo": handle_file(PHOTO), "count": 9}, "maximum"),
+    "count": ("recolor", lambda: {"photo": handle_file(PHOTO), "count": 9}, "maximum"),
     "seed": ("sketch", lambda: {"canvas": canvas(SKETCH), "seed": -1}, "accepted: 0 to 2147483647"),
     "closely": ("sketch", lambda: {"canvas": canvas(SKETCH), "closely": "nearly"}, "choices"),
     "part": ("complete", lambda: {"photo": handle_file(PHOTO), "canvas": canvas(), "part": "all"}, "choices"),
@@ -214,10 +186,8 @@ def test_the_api_names_and_describes_every_action(client: Client):
         "/sketch": ["canvas", "kind", "closely", "count", "seed"],
         "/complete": ["photo", "canvas", "part", "kind", "count", "seed"],
         "/recolor": ["photo", "kind", "far", "count", "seed"],
-        "/retexture": ["photo", "anew", "kind", "count", "seed"],
-        "/mix": ["a", "b", "color", "shape", "texture"],
         "/colors_of_photo": ["photo"],
-        "/stop_remix": [],
+        "/stop": [],
     }
     for name, parameters in expected.items():
         assert [value["parameter_name"] for value in endpoints[name]["parameters"]] == parameters

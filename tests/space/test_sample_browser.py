@@ -58,6 +58,7 @@ def test_a_press_on_a_kind_grows_a_picture_coarse_to_fine(open_tab: Callable[...
 
 def test_everything_can_be_downloaded_and_other_pictures_drawn(open_tab: Callable[..., Page]):
     page = open_tab(count=2)
+    page.locator("#keep-seed input").check()
     page.get_by_role("button", name="Draw new pictures").click()
     wait_until_done(page)
     for button, name in (
@@ -71,7 +72,8 @@ def test_everything_can_be_downloaded_and_other_pictures_drawn(open_tab: Callabl
         data = Path(download.value.path()).read_bytes()
         assert data.startswith(b"PK" if name.endswith(".zip") else b"\x89PNG")
     before = page.locator("#live img").first.get_attribute("src")
-    page.get_by_role("button", name="Draw others").click()
+    page.locator("#keep-seed input").uncheck()
+    page.get_by_role("button", name="Draw again").click()
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#live .words")).to_contain_text("Stopped", timeout=PATIENCE)
     assert page.get_by_label("Seed").input_value() != "1"

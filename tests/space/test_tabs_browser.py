@@ -10,7 +10,7 @@ from support.browser import upload
 
 PATIENCE = 180_000  # ms: other work may be running on the machine
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
-TABS = ("Reconstruct", "Sample", "Remix", "Look inside", "How it works")
+TABS = ("Reconstruct", "Sketch", "Sample", "Remix", "Look inside", "How it works")
 PHOTO = Path(__file__).parents[2] / "space" / "examples" / "blossom.webp"
 
 

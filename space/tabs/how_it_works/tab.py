@@ -14,7 +14,7 @@ from space.models import Models
 from space.tabs.how_it_works.residuals import GAIN, Residuals, compute_residuals
 from space.uploads import read_photo
 from space.widgets.html import data_url
-from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
+from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, SharedPhoto, uploaded_file
 
 MAX_PHOTO_SIZE = 400  # pixels per side: enough to see the patches
 ZOOM = 12  # screen pixels per pixel of the enlarged patch
@@ -38,8 +38,10 @@ PAPERS = (
 )  # fmt: skip
 
 
-def build(models: Models, tab: gr.Tab, photo: gr.Image) -> None:
-    """Lay out the tab inside the current `gr.Blocks` and connect it. photo: the one chosen on the Reconstruct tab."""
+def build(models: Models, tab: gr.Tab, shared: SharedPhoto) -> None:
+    """Lay out the tab inside the current `gr.Blocks` and connect it."""
+    photo = gr.Image(label="photo", type="filepath", visible=False)
+    photo.preprocess = uploaded_file  # type: ignore[method-assign]
     page = gr.HTML(label="explanation", elem_id="story", min_height=400)
     numbers = gr.JSON(label="numbers", visible=False)
 
@@ -57,7 +59,9 @@ def build(models: Models, tab: gr.Tab, photo: gr.Image) -> None:
         html = explanation(cst, residuals, is_visitors=photo is not None)
         return {page: html, numbers: {"size": residuals.size, "left": left}}
 
-    tab.select(explain, photo, [page, numbers], api_name="explain", show_progress="minimal", **MODEL_QUEUE)
+    shared.bring(photo, tab.select).then(
+        explain, photo, [page, numbers], api_name="explain", show_progress="minimal", **MODEL_QUEUE
+    )
 
 
 def explanation(cst: CST, residuals: Residuals, *, is_visitors: bool) -> str:
@@ -68,7 +72,7 @@ def explanation(cst: CST, residuals: Residuals, *, is_visitors: bool) -> str:
     side = cst.tokenizer.patch
     pixel_bits, patches = 24 * side**2, residuals.codes[0].size
     first, second, third = (f"{residuals.rms_left(level):.1f}" for level in range(3))
-    source = "your photo" if is_visitors else "an example; choose your own photo on the first tab and come back"
+    source = "your photo" if is_visitors else "an example; choose your own photo on another tab and come back"
     (color_part, shape_part, texture_part), left = residuals.parts, residuals.left
     return "".join((
         f"<p class='lead'>A photo is cut into patches of {side} × {side} pixels, and each patch becomes three whole "

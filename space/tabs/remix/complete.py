@@ -15,7 +15,7 @@ from space.models import Models
 from space.uploads import read_photo
 from space.widgets.canvas import build_canvas, canvas_value
 from space.widgets.painting import CANVAS_SIZE, Painting, read_cells
-from space.widgets.photo_picker import photo_picker
+from space.widgets.photo_picker import FLOWER_PHOTOS, photo_picker
 
 BRUSHED = "what I brush"
 MAX_PHOTO_SIZE = 4 * CANVAS_SIZE
@@ -29,18 +29,18 @@ works best, and the top half starts as if there were no photo.</p>
 <p>The whole picture is rendered from its codes, so the kept part looks as it does on the Reconstruct tab.</p>"""
 
 
-def build(models: Models, running: RunningVisits) -> Panel:
-    """Lay out the tab inside the current `gr.Blocks` and connect it."""
+def build(models: Models, running: RunningVisits) -> gr.Image:
+    """Lay out the tab inside the current `gr.Blocks` and connect it -> its photo."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            photo = photo_picker("complete-photo", height=180)
+            photo = photo_picker("complete-photo", height=180, photos=FLOWER_PHOTOS)
             with gr.Column(visible=False) as editor:
                 gr.HTML('<h2 class="label">Brush over what to redraw, or choose a part</h2>')
                 canvas = build_canvas("complete-canvas", brush=BRUSH)
                 part = gr.Radio([BRUSHED, *AREAS], value="bottom half", label="Redraw", elem_classes="choice")
             kind = choose_kind(models.sampler("gpt").classes, elem_id="complete-kind")
             button = gr.Button("Complete the photo", variant="primary")
-            count, seed = choose_count(prefix="complete-")
+            count, seed, keep_seed = choose_count(prefix="complete-")
         gap = "GPT in the gap"
         panel = Panel(models, running, level_sources(gap, gap, gap) + INTRODUCTION, prefix="complete-")
 
@@ -68,7 +68,7 @@ def build(models: Models, running: RunningVisits) -> Panel:
         photo: any picture file; its middle square is used, 256 pixels a side. canvas: if part is "what I brush", its
         layers are square picture files, transparent where the photo is kept; otherwise it may be empty. part: the
         patches to redraw. kind: a kind of flower in any case, or "Any kind". count: pictures, 1 to 8. seed: 0 to
-        2147483647. Returns what `/sample` returns; `/stop_remix` ends it early.
+        2147483647. Returns what `/sample` returns; `/stop` ends it early.
         """
         with errors_as_messages():
             sampler = models.sampler("gpt")
@@ -81,11 +81,12 @@ def build(models: Models, running: RunningVisits) -> Panel:
             yield from panel.generate(sampler, request, visitor)
 
     panel.connect(
-        complete, [photo, canvas, part, kind, count, seed], button=button, count=count, seed=seed, api_name="complete"
-    )
+        complete, [photo, canvas, part, kind, count, seed], button=button, count=count, seed=seed,
+        keep_seed=keep_seed, api_name="complete",
+    )  # fmt: skip
     photo.change(put_on_canvas, photo, [canvas, editor, part], **QUIET)
     canvas.input(choose_brushed, [canvas, part], part, **QUIET)
-    return panel
+    return photo
 
 
 def choose_brushed(canvas: Painting, part: str) -> str:

@@ -1,7 +1,6 @@
-"""The settings of sampling on the Sample tab. Only this file, and the signature of `/sample`, know their order."""
+"""The settings of sampling on the Sample tab, in the order of `space.generation.address.SETTINGS`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 from typing import Any
 
 import gradio as gr
@@ -9,6 +8,7 @@ from gradio.components import Component
 
 from prior.protocol import MAX_CANDIDATES, LevelSettings, Settings
 from space.events import Update
+from space.generation.address import setting_values
 from space.models import Models
 
 ABOUT = """<p><b>How freely each layer is drawn.</b> Temperature: below 1 favors likely codes. Top-k: only the k most
@@ -41,16 +41,10 @@ def build_settings(models: Models) -> list[Component]:
     return [*fields, guidance, best_of]
 
 
-def field_values(settings: Settings) -> tuple[float, ...]:
-    """Settings -> the values of the fields."""
-    levels = (value for level in settings.levels for value in astuple(level))
-    return (*levels, settings.guidance, settings.candidates)
-
-
 def fill_in(defaults: Settings, values: Sequence[float | None]) -> Settings:
     """The values of the fields -> settings; an empty field takes the default."""
     filled: list[Any] = [
-        default if value is None else value for value, default in zip(values, field_values(defaults), strict=True)
+        default if value is None else value for value, default in zip(values, setting_values(defaults), strict=True)
     ]
     *of_levels, guidance, candidates = filled
     levels = (of_levels[start : start + 4] for start in range(0, len(of_levels), 4))
@@ -61,7 +55,7 @@ def follow_model(models: Models, fields: Sequence[Component]) -> Callable[..., U
     """A handler of the model and the fields: an untouched form takes the defaults of the newly chosen model."""
 
     def follow(model: str, *values: float | None) -> Update:
-        defaults = {kind: field_values(models.sampler(kind).defaults) for kind in models.kinds}
+        defaults = {kind: setting_values(models.sampler(kind).defaults) for kind in models.kinds}
         return dict(zip(fields, chosen_values(defaults, model, values), strict=True))
 
     return follow

@@ -8,6 +8,7 @@ import gradio as gr
 
 from cst.images import fit_within, load_image
 from space.events import QUIET, Update, clicked_value, errors_as_messages
+from space.generation.address import SETTINGS, restored_fields
 from space.generation.panel import Panel, RunningVisits, choose_count, choose_kind
 from space.generation.request import ANY, GenerationRequest
 from space.models import NAMES, NO_PRIOR, Models
@@ -31,26 +32,25 @@ ABOUT = {
 class SampleTab:
     """Lays out the tab inside the current `gr.Blocks` and connects it; without a model it only explains why."""
 
-    def __init__(self, models: Models):
-        self.models, self.running = models, RunningVisits()
+    def __init__(self, models: Models, running: RunningVisits, page: gr.Blocks):
+        self.models, self.running = models, running
         if not models.kinds:
             gr.HTML(f"<p>{NO_PRIOR}</p>", elem_id="refusal")
             return
         with gr.Row(elem_id="easel"):
             with gr.Column(scale=2, min_width=300):
-                favorites, button, count, seed, model, settings = self.build_fields()
+                favorites, button, count, seed, keep_seed, model, settings = self.build_fields()
             self.panel = Panel(models, self.running, introduction(models))
         self.panel.connect(
             self.sample, [self.kind, count, seed, model, *settings], button=button, count=count, seed=seed,
-            api_name="sample", examples=favorites, choose=self.choose_favorite, chosen=[self.kind],
+            keep_seed=keep_seed, api_name="sample", examples=favorites, choose=self.choose_favorite, chosen=[self.kind],
         )  # fmt: skip
-        self.panel.stop_button.click(
-            self.running.stop, None, None, api_name="stop", queue=False, show_progress="hidden"
-        )
-        model.change(follow_model(models, settings), [model, *settings], settings, **QUIET)
+        fields = [self.kind, count, seed, keep_seed, model, *settings]
+        page.load(self.restore, None, fields, **QUIET)
+        model.input(follow_model(models, settings), [model, *settings], settings, **QUIET)
 
-    def build_fields(self) -> tuple[list[gr.Button], gr.Button, gr.Slider, gr.Number, gr.Radio, list]:
-        """Lay out the left-hand column: (favorites, button, count, seed, model, settings)."""
+    def build_fields(self) -> tuple[list[gr.Button], gr.Button, gr.Slider, gr.Number, gr.Checkbox, gr.Radio, list]:
+        """Lay out the left-hand column: (favorites, button, count, seed, keep seed, model, settings)."""
         kinds = self.models.sampler(self.models.kinds[0]).classes
         gr.HTML('<h2 class="label">Choose a kind of flower</h2>')
         with gr.Row(elem_id="favorites"):
@@ -58,7 +58,7 @@ class SampleTab:
             favorites = [gr.Button(name, size="sm") for name in (*names, ANY)]
         self.kind = choose_kind(kinds, label=f"Or choose one of {len(kinds)}", elem_id="kind")
         button = gr.Button("Draw new pictures", variant="primary", elem_id="draw")
-        count, seed = choose_count(api_name="new_seed")
+        count, seed, keep_seed = choose_count()
         about = " ".join(ABOUT[kind] for kind in self.models.kinds)
         about += "".join(f" {NAMES[kind]} is not available here." for kind in self.models.refusals)
         model = gr.Radio(
@@ -67,7 +67,7 @@ class SampleTab:
         )  # fmt: skip
         with gr.Accordion("More", open=False, elem_id="freedom"):
             settings = build_settings(self.models)
-        return favorites, button, count, seed, model, settings
+        return favorites, button, count, seed, keep_seed, model, settings
 
     def sample(
         self,
@@ -111,6 +111,14 @@ class SampleTab:
             sampler = self.models.sampler(model)
             request = GenerationRequest.from_fields(kind, count, seed, fill_in(sampler.defaults, values))
             yield from self.panel.generate(sampler, request, visitor)
+
+    def restore(self, visitor: gr.Request) -> list:
+        """The fields of the address that the page was opened with: kind, count, seed, whether to keep it, model, ..."""
+        restored = restored_fields(visitor.query_params, self.models.sampler(self.models.kinds[0]).classes)
+        if restored is None or restored[3] not in self.models.kinds:
+            return [gr.skip()] * (5 + len(SETTINGS))
+        kind, count, seed, model, settings = restored
+        return [kind, count, seed, True, model, *settings]
 
     def choose_favorite(self, event: gr.EventData, visitor: gr.Request) -> Update:
         """Choose the clicked kind, and end what this visitor's last click began."""

@@ -1,4 +1,4 @@
-"""Remix, Sketch: a visitor paints rough colors, and the model draws shapes and textures."""
+"""The Sketch tab: a visitor paints rough colors, and the model draws shapes and textures."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ from space.events import MODEL_QUEUE, QUIET, Update, clicked_value, errors_as_me
 from space.generation.conditioning import color_picture, of_sketch
 from space.generation.panel import Panel, RunningVisits, choose_count, choose_kind, level_sources
 from space.generation.request import ANY, GenerationRequest
-from space.models import Models
+from space.models import NO_PRIOR, Models
 from space.uploads import read_photo
 from space.widgets.canvas import build_canvas, canvas_value
 from space.widgets.painting import CANVAS_SIZE, Painting, read_cells
@@ -46,8 +46,11 @@ freely; it draws from the top left to the bottom right, so these colors depend o
 left.</p>"""
 
 
-def build(models: Models, running: RunningVisits) -> Panel:
-    """Lay out the tab inside the current `gr.Blocks` and connect it."""
+def build(models: Models, running: RunningVisits) -> None:
+    """Lay out the tab inside the current `gr.Blocks` and connect it; without GPT it only explains why."""
+    if "gpt" not in models.kinds:
+        gr.HTML(f"<p>{NO_PRIOR}</p>")
+        return
     kinds = models.sampler("gpt").classes
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -66,7 +69,7 @@ def build(models: Models, running: RunningVisits) -> Panel:
                 ["loosely", "exactly"], value="loosely", label="How close to your colors", elem_classes="choice"
             )
             button = gr.Button("Draw from the sketch", variant="primary")
-            count, seed = choose_count(prefix="sketch-")
+            count, seed, keep_seed = choose_count(prefix="sketch-")
         panel = Panel(models, running, level_sources("yours", "GPT", "GPT") + INTRODUCTION, prefix="sketch-")
 
     def choose_sketch(event: gr.EventData, visitor: gr.Request) -> Update:
@@ -95,7 +98,7 @@ def build(models: Models, running: RunningVisits) -> Panel:
         canvas: square picture files, transparent where nothing is painted: the composite, or the background and the
         layers over it. kind: a kind of flower in any case, or "Any kind". closely: "loosely" also takes colors near the
         painted ones, "exactly" the nearest codes. Where nothing is painted the model chooses freely. count: pictures,
-        1 to 8. seed: 0 to 2147483647. Returns what `/sample` returns; `/stop_remix` ends it early.
+        1 to 8. seed: 0 to 2147483647. Returns what `/sample` returns; `/stop` ends it early.
         """
         with errors_as_messages():
             sampler = models.sampler("gpt")
@@ -107,9 +110,8 @@ def build(models: Models, running: RunningVisits) -> Panel:
             yield from panel.generate(sampler, request, visitor)
 
     panel.connect(
-        sketch, [canvas, kind, closely, count, seed], button=button, count=count, seed=seed, api_name="sketch",
-        examples=examples, choose=choose_sketch, chosen=[canvas, kind],
+        sketch, [canvas, kind, closely, count, seed], button=button, count=count, seed=seed, keep_seed=keep_seed,
+        api_name="sketch", examples=examples, choose=choose_sketch, chosen=[canvas, kind],
     )  # fmt: skip
     canvas.clear(canvas_value, None, canvas, **QUIET)
     colors.upload(colors_of_photo, colors, canvas, api_name="colors_of_photo", **MODEL_QUEUE)
-    return panel

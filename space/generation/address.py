@@ -1,0 +1,61 @@
+"""The address of a result: it restores the fields of the Sample tab."""
+
+from collections.abc import Mapping
+from dataclasses import astuple, fields
+from urllib.parse import urlencode
+
+from prior.protocol import LevelSettings, Settings
+from prior.sampler import DEFAULTS
+from space.generation.request import ANY, MAX_PICTURES, MAX_SEED, GenerationRequest
+
+LEVELS = ("color", "shape", "texture")
+# The settings in the order of the fields on the page, with the names that `/sample` gives them.
+SETTINGS = (
+    *(f"{level}_{setting.name}" for level in LEVELS for setting in fields(LevelSettings)),
+    *("guidance", "best_of"),
+)
+
+
+def setting_values(settings: Settings) -> tuple[float, ...]:
+    """The values of `SETTINGS`."""
+    levels = (value for level in settings.levels for value in astuple(level))
+    return (*levels, settings.guidance, settings.candidates)
+
+
+def result_address(request: GenerationRequest, model: str) -> str:
+    """The query of the page that restores a request; settings are named where they differ from the model's own."""
+    fields = {"tab": "sample", "kind": request.kind, "count": request.count, "seed": request.seed, "model": model}
+    values = zip(SETTINGS, setting_values(request.settings), setting_values(DEFAULTS[model]), strict=True)
+    return "?" + urlencode({**fields, **{name: value for name, value, default in values if value != default}})
+
+
+def restored_fields(
+    query: Mapping[str, str], classes: list[str]
+) -> tuple[str, int, int, str, tuple[float, ...]] | None:
+    """A query -> (kind, count, seed, model, values of `SETTINGS`); None if it is not of the Sample tab.
+
+    What the query does not name, or names wrongly, has its usual value.
+    """
+    if query.get("tab") != "sample":
+        return None
+    model = query["model"] if query.get("model") in DEFAULTS else next(iter(DEFAULTS))
+    kinds = {name.lower(): name for name in classes}
+    kind = kinds.get(query.get("kind", "").lower().replace("-", " "), ANY)
+    count, seed = number(query, "count", 4, 1, MAX_PICTURES), number(query, "seed", 1, 0, MAX_SEED)
+    defaults = setting_values(DEFAULTS[model])
+    return (
+        kind,
+        int(count),
+        int(seed),
+        model,
+        tuple(number(query, *pair) for pair in zip(SETTINGS, defaults, strict=True)),
+    )
+
+
+def number(query: Mapping[str, str], name: str, default: float, least: float = 0, largest: float = MAX_SEED) -> float:
+    """A number of the query, or the default."""
+    try:
+        value = float(query[name])
+    except (KeyError, ValueError):
+        return default
+    return value if least <= value <= largest else default
