@@ -111,7 +111,7 @@ def walk(page: Page) -> Iterator[str]:
 
 def reconstruct(page: Page) -> None:
     upload_example(page, "photo", "coffee")
-    page.locator("#numbers table").wait_for()
+    page.locator("#numbers table").wait_for(state="attached")
     page.locator("#comparison img").nth(1).wait_for()
 
 
@@ -140,7 +140,7 @@ def recolor(page: Page) -> None:
 
 def look_inside(page: Page) -> None:
     upload_example(page, "inside-photo", "blossom")
-    page.locator("#surprise-numbers table").wait_for()
+    page.locator("#surprise-numbers table").wait_for(state="attached")
     page.locator("#expected .expected").wait_for()
     page.locator(".usage", has_text="your photo").nth(2).wait_for()
 
@@ -157,7 +157,7 @@ def upload_example(page: Page, picker: str, name: str) -> None:
 
 def wait_for_pictures(page: Page, prefix: str = "") -> None:
     """Wait until the new pictures are rendered and the numbers are shown."""
-    page.locator(f"#{prefix}drawn-numbers table").wait_for()
+    page.locator(f"#{prefix}drawn-numbers table").wait_for(state="attached")
     page.locator(f"#{prefix}live .tiles img").nth(3).wait_for()
 
 

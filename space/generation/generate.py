@@ -163,18 +163,16 @@ def save(
 ) -> GenerationView:
     """Write all files to `folder` -> the complete view."""
     drawn = ~given_codes(sampler, request)
-    patches = drawn.any(0).sum()
     paths, tiles = [], []
-    for number, (picture, tokens, bits) in enumerate(zip(pictures, sampler.tokens(step), numbers.bits, strict=True), 1):
+    for number, (picture, tokens) in enumerate(zip(pictures, sampler.tokens(step), strict=True), 1):
         path = folder / f"{request.stem}-{number}.png"
         picture.save(path)
         if not numbers.stopped:  # a file of tokens holds a whole picture
             tokens.save(path.with_suffix(".npz"))
         paths.append(path)
         url = data_url(picture)
-        size = f"{bits / 8:,.0f} bytes so far" if numbers.stopped else f"{bits / patches:.1f} bits per patch"
         link = f'<a href="{url}" download="{path.name}">Save PNG</a>'
-        tiles.append(Tile(url, alt_text(request, number), f"<span>{size}</span>{link}"))
+        tiles.append(Tile(url, alt_text(request, number), link))
     rows = [("", pictures[start : start + SHEET_COLUMNS]) for start in range(0, len(pictures), SHEET_COLUMNS)]
     sheet = folder / f"{request.stem}-sheet.png"
     caption = f"{numbers.kind}, seed {request.seed}, {numbers.model}"

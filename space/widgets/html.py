@@ -11,10 +11,11 @@ from space.color import ramp
 
 
 def table(columns: Sequence[str], rows: Sequence[str], note: str = "") -> str:
-    """A table of rows made by `table_row`. note: HTML below it."""
+    """A table of rows made by `table_row`, folded away under the word Numbers. note: HTML below it."""
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
     below = f'<p class="note">{note}</p>' if note else ""
-    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}"
+    whole = f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}"
+    return f"<details><summary>Numbers</summary>{whole}</details>"
 
 
 def table_row(name: str, meaning: str, cells: Sequence[str]) -> str:

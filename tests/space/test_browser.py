@@ -47,8 +47,8 @@ def test_every_picture_and_the_codes_can_be_downloaded(visit: Callable[..., Page
     assert len(names) == 8
     assert all(name.endswith(".png") for name in names)
     with page.expect_download() as download:
-        page.get_by_text("Download the codes").click()
-    assert download.value.suggested_filename == "codes.npz"
+        page.get_by_text("Download the codes (.cst)").click()
+    assert download.value.suggested_filename == "blossom.cst"
 
 
 def open_file(page: Page, file: Path) -> None:
@@ -64,8 +64,8 @@ def test_a_cst_file_is_downloaded_opened_again_and_makes_way_for_the_same_photo(
     page.get_by_role("button", name="blossom").click()
     photo = wait_for_result(page)
     with page.expect_download() as download:
-        page.get_by_text("Download .cst").click()
-    assert download.value.suggested_filename == "photo.cst"
+        page.get_by_text("Download the codes (.cst)").click()
+    assert download.value.suggested_filename == "blossom.cst"
     download.value.save_as(tmp_path / "mine.cst")
 
     open_file(page, tmp_path / "mine.cst")
@@ -74,7 +74,7 @@ def test_a_cst_file_is_downloaded_opened_again_and_makes_way_for_the_same_photo(
     left = page.locator("#comparison img").first.get_attribute("src")
     assert left == page.locator(".ladder img").nth(2).get_attribute("src")
     expect(page.get_by_text("What is lost")).to_be_hidden()
-    expect(page.get_by_text("Download .cst")).to_be_hidden()
+    expect(page.get_by_text("Download the codes (.cst)")).to_be_hidden()
     expect(page.get_by_text("Drop a photo here")).to_be_visible(timeout=PATIENCE)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 

@@ -111,7 +111,7 @@ def test_pictures_are_drawn_by_keyboard_alone(visit: Callable[..., Page]):
     page.keyboard.press("Home")
     reach(page, "Draw new pictures", "Shift+Tab")
     page.keyboard.press("Space")
-    expect(page.locator("#drawn-numbers table")).to_be_visible(timeout=TIMEOUT_MS)
+    expect(page.locator("#drawn-numbers table")).to_be_attached(timeout=TIMEOUT_MS)
     expect(page.locator("#live .words")).to_contain_text("Wild Pansy, drawn by GPT")
     expect(page.locator("#live .tiles img")).to_have_count(1)
 

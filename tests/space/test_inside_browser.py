@@ -24,7 +24,7 @@ def open_tab(visit: Callable[..., Page]) -> Callable[..., Page]:
 
 def press_photo(page: Page, name: str) -> None:
     page.get_by_role("button", name=name).click()
-    expect(page.locator("#surprise-numbers table")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#surprise-numbers table")).to_be_attached(timeout=PATIENCE)
     expect(page.locator("#surprise .crisp img")).to_have_count(4)
     expect(page.locator("#expected .expected")).to_be_visible(timeout=PATIENCE)
     expect(page.locator(".usage").nth(2)).to_contain_text("your photo", timeout=PATIENCE)

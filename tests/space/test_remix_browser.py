@@ -40,7 +40,7 @@ def press_photo(page: Page, name: str) -> None:
 
 
 def wait_until_done(page: Page, part: str) -> None:
-    expect(page.locator(f"#{part}-drawn-numbers table")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(f"#{part}-drawn-numbers table")).to_be_attached(timeout=PATIENCE)
     expect(page.locator(f"#{part}-live .tiles img")).to_have_count(1)
 
 

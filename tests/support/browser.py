@@ -20,7 +20,7 @@ def is_local(url: str, page_url: str) -> bool:
 def wait_for_result(page: Page, other_than: str | None = None) -> str:
     """The address of the rendered picture, once it and all numbers are there."""
     rendered = page.locator("#comparison img").nth(1)
-    expect(page.locator("#numbers table")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#numbers table")).to_be_attached(timeout=PATIENCE)
     if other_than is not None:
         expect(rendered).not_to_have_attribute("src", other_than, timeout=PATIENCE)
     return rendered.get_attribute("src")

@@ -58,9 +58,11 @@ def timed(function: Callable[[Any], Result], argument: Any) -> tuple[Result, flo
 
 
 def reconstruct(
-    cst: CST, photo: Image.Image, folder: Path, on_progress: OnProgress
+    cst: CST, photo: Image.Image, folder: Path, on_progress: OnProgress, *, name: str = "photo"
 ) -> Generator[ReconstructionView, None, None]:
     """Encode a photo and render it again, then measure; every view shows more. The files are written to `folder`.
+
+    name: of the photo, for its .cst file.
 
     It also yields unchanged views, after every strip that is encoded, every piece that is rendered and everything else
     that takes long for a large photo: there a caller can stop.
@@ -75,7 +77,7 @@ def reconstruct(
         encode_ms += strip_ms
     tokens = join_strips(parts, photo.size)
     picture, render_ms = yield from render(cst, tokens, on_progress)
-    cst_path, cst_bytes = write_cst(cst, tokens, folder / "photo.cst")
+    cst_path, cst_bytes = write_cst(cst, tokens, folder / f"{name}.cst")
     yield ReconstructionView()
     layers = yield from draw_layers(cst, tokens, picture, folder)
     photo_file = save_png(folder, "photo", photo)

@@ -10,7 +10,6 @@ import gradio as gr
 from gradio.blocks import Block
 
 from cst.images import fit_within, load_image
-from cst.tokenizer.protocol import bits_per_patch
 from space.events import MODEL_QUEUE, QUIET, Update, errors_as_messages, scroll_to
 from space.models import Models
 from space.tabs.reconstruct import reconstruction
@@ -80,18 +79,18 @@ class ReconstructTab:
                 with gr.Row(visible=False) as self.codes_row:
                     self.codes = gr.DownloadButton("Download the codes (.npz)", size="sm")
                 with gr.Row(visible=False) as self.cst_row:
-                    self.cst = gr.DownloadButton("Download .cst", size="sm")
+                    self.cst = gr.DownloadButton("Download the codes (.cst)", size="sm")
 
     def build_details(self) -> None:
         """The layers, the comparison with other formats, and the table."""
         levels = self.models.cst("int8").tokenizer.levels
-        color, shape, texture = (f"{bits_per_patch([level]):g} bits" for level in levels)
+        color, shape, texture = (f"{level.size:,}" for level in levels)
         gr.HTML("<h2>Layer by layer</h2>")
         with gr.Row(elem_classes="ladder"):
-            self.color = captioned_picture("color", f"{color} per patch", crisp=True)
-            self.shape = captioned_picture("+ shape", f"{shape} more")
-            self.texture = captioned_picture("+ texture", f"{texture} more")
-            self.rendered = captioned_picture("rendered", f"from all {bits_per_patch(levels):g} bits")
+            self.color = captioned_picture("color", f"one of {color} for each patch", crisp=True)
+            self.shape = captioned_picture("+ shape", f"one of {shape}")
+            self.texture = captioned_picture("+ texture", f"one of {texture}")
+            self.rendered = captioned_picture("rendered", "by the network, from these codes")
         with gr.Column() as self.losses:
             gr.HTML("<h2>What is lost, and what JPEG and WebP keep in the same bytes</h2>")
             with gr.Row(elem_classes="ladder three"):
@@ -156,7 +155,9 @@ class ReconstructTab:
             cst = self.models.cst(quality)
             if photo is not None:
                 picture = read_photo(photo, int(detail))
-                yield from self.show_steps(reconstruction.reconstruct(cst, picture, Path(folder), progress))
+                yield from self.show_steps(
+                    reconstruction.reconstruct(cst, picture, Path(folder), progress, name=Path(photo).stem)
+                )
             elif opened is not None:
                 views = reconstruction.render_opened(cst, opened, Path(folder), progress)
                 yield from self.show_steps(views, opened, of_photo=False)
@@ -238,7 +239,7 @@ class ReconstructTab:
             self.photo_sides: gr.update(visible=of_photo),
             self.opened_sides: gr.update(visible=not of_photo),
             self.stop_row: gr.update(visible=is_running),
-            self.codes_row: gr.update(visible=is_done),
+            self.codes_row: gr.update(visible=is_done and content.cst is None),
             self.cst_row: gr.update(visible=is_done and content.cst is not None),
             self.details: gr.update(visible=view is not None),
             self.losses: gr.update(visible=of_photo),
