@@ -47,6 +47,8 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
         title="CST: color, shape, texture", analytics_enabled=False, delete_cache=(check_every, keep - check_every)
     ) as page:
         running, shared = RunningVisits(), SharedPhoto()
+        if models.kinds:  # for programs; the page's own Stop buttons do the same
+            gr.Button(visible=False).click(running.stop, None, None, api_name="stop", queue=False)
         gr.HTML(HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Reconstruct", id="reconstruct"):
@@ -65,8 +67,6 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
                 shared.bring(inside.photo, tab.select)
             with gr.Tab("How it works", id="story") as tab:
                 how_it_works.build(models, tab, shared)
-        if models.kinds:  # for programs; the page's own Stop buttons do the same
-            gr.Button(visible=False).click(running.stop, None, None, api_name="stop", queue=False)
         gr.HTML(FOOTER.format(minutes=max(1, keep // 60)), elem_id="footer")
     return guard(page).queue(max_size=64)
 

@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.components.image_editor import EditorData
 
 from space.widgets.painting import CANVAS_SIZE, Painting
-from space.widgets.photo_picker import EXAMPLES
+from space.widgets.photo_picker import EXAMPLES, file_in_snippet
 
 EMPTY = EXAMPLES / "sketches" / "empty.png"  # a transparent canvas
 
@@ -22,6 +22,8 @@ def build_canvas(elem_id: str, *, brush: gr.Brush) -> gr.ImageEditor:
     )  # fmt: skip
     # Gradio's own `preprocess` opens the files with Pillow and fails without a message on an unreadable one.
     canvas.preprocess = uploaded_painting  # type: ignore[method-assign, assignment]
+    painting = file_in_snippet("sketch.png")
+    canvas.example_payload = lambda: {"background": None, "layers": [], "composite": painting}  # type: ignore[method-assign]
     return canvas
 
 

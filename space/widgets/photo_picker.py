@@ -43,9 +43,15 @@ def photo_picker(
     )  # fmt: skip
     # Gradio's own `preprocess` opens the file with Pillow and fails without a message on an unreadable one.
     photo.preprocess = uploaded_file  # type: ignore[method-assign]
+    photo.example_payload = partial(file_in_snippet, "photo.jpg")  # type: ignore[method-assign]
     for button, file in examples.items():
         button.click(partial(str, file), None, photo, **QUIET)
     return photo
+
+
+def file_in_snippet(name: str) -> dict[str, Any]:
+    """A file as the snippets of "Use via API" show it: `handle_file('photo.jpg')`."""
+    return {"path": name, "meta": {"_type": "gradio.FileData"}, "orig_name": name}
 
 
 class SharedPhoto:

@@ -1,5 +1,6 @@
 """The How it works tab: the three residuals of a photo, step by step."""
 
+from functools import partial
 from html import escape
 
 import gradio as gr
@@ -14,7 +15,7 @@ from space.models import Models
 from space.tabs.how_it_works.residuals import GAIN, Residuals, compute_residuals
 from space.uploads import read_photo
 from space.widgets.html import data_url
-from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, SharedPhoto, uploaded_file
+from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, SharedPhoto, file_in_snippet, uploaded_file
 
 MAX_PHOTO_SIZE = 400  # pixels per side: enough to see the patches
 ZOOM = 12  # screen pixels per pixel of the enlarged patch
@@ -42,6 +43,7 @@ def build(models: Models, tab: gr.Tab, shared: SharedPhoto) -> None:
     """Lay out the tab inside the current `gr.Blocks` and connect it."""
     photo = gr.Image(label="photo", type="filepath", visible=False)
     photo.preprocess = uploaded_file  # type: ignore[method-assign]
+    photo.example_payload = partial(file_in_snippet, "photo.jpg")  # type: ignore[method-assign]
     page = gr.HTML(label="explanation", elem_id="story", min_height=400)
     numbers = gr.JSON(label="numbers", visible=False)
 

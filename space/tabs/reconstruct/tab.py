@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from space.tabs.reconstruct.difference_map import FULL_SCALE, legend
 from space.tabs.reconstruct.reconstruction import OpenedFile, ReconstructionView
 from space.uploads import read_photo
 from space.widgets.intro import explain
-from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, photo_picker, uploaded_file
+from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, file_in_snippet, photo_picker, uploaded_file
 from space.widgets.picture import captioned_picture
 
 STEPS = (
@@ -52,6 +53,7 @@ class ReconstructTab:
         # Any type: phones don't offer files with an unknown extension, and other files get a clear message.
         self.file = gr.UploadButton("Open a .cst file", size="sm", elem_id="open")
         self.file.preprocess = uploaded_file  # type: ignore[method-assign]
+        self.file.example_payload = partial(file_in_snippet, "photo.cst")  # type: ignore[method-assign]
         with gr.Accordion("More", open=False, elem_id="more"):
             self.detail = gr.Slider(
                 128, 2048, 512, step=64, label="Detail", info="Longest side in pixels; a photo is never enlarged."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import gradio as gr
@@ -14,7 +15,7 @@ from space.models import NO_PRIOR, Models
 from space.uploads import read_photo
 from space.widgets.canvas import build_canvas, canvas_value
 from space.widgets.painting import CANVAS_SIZE, Painting, read_cells
-from space.widgets.photo_picker import EXAMPLES, uploaded_file
+from space.widgets.photo_picker import EXAMPLES, file_in_snippet, uploaded_file
 
 SKETCHES = {  # name: (file, kind of flower)
     "sunflower": ("sunflower.png", "Sunflower"),
@@ -64,6 +65,7 @@ def build(models: Models, running: RunningVisits) -> None:
             canvas = build_canvas("sketch-canvas", brush=gr.Brush(default_size=BRUSH_RADIUS, colors=PALETTE))
             colors = gr.UploadButton("Start from the colors of a photo", size="sm", elem_id="colors-of")
             colors.preprocess = uploaded_file  # type: ignore[method-assign]
+            colors.example_payload = partial(file_in_snippet, "photo.jpg")  # type: ignore[method-assign]
             kind = choose_kind(kinds, elem_id="sketch-kind")
             closely = gr.Radio(
                 ["loosely", "exactly"], value="loosely", label="How close to your colors", elem_classes="choice"
