@@ -1,5 +1,6 @@
 """All tabs in a real browser: within reach on any screen, and How it works with the visitor's own photo."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,3 +38,26 @@ def test_how_it_works_is_told_with_the_visitor_s_photo(visit: Callable[..., Page
     page.get_by_role("tab", name="How it works").click()
     expect(page.locator("#story .lead")).to_contain_text("your photo", timeout=PATIENCE)
     expect(page.locator("#story .sum figure")).to_have_count(16)
+
+
+def test_a_photo_is_there_on_every_tab(visit: Callable[..., Page]):
+    page = visit(1280, "light")
+    upload(page, PHOTO)
+    page.get_by_role("tab", name="Remix").click()
+    expect(page.locator("#complete-photo img")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("tab", name="Look inside").click()
+    expect(page.locator("#inside-photo img")).to_be_visible(timeout=PATIENCE)
+
+
+def test_tabs_have_addresses_and_back_works(visit: Callable[..., Page], page_url: str):
+    page = visit(1280, "light")
+    page.get_by_role("tab", name="Sketch").click()
+    page.get_by_role("tab", name="Look inside").click()
+    expect(page).to_have_url(re.compile(r"tab=look-inside"))
+    page.go_back()
+    expect(page.get_by_role("tab", name="Sketch")).to_have_attribute("aria-selected", "true")
+    page.goto(f"{page_url}/?tab=sample&kind=rose&seed=7&guidance=3")
+    expect(page.get_by_role("tab", name="Sample")).to_have_attribute("aria-selected", "true", timeout=PATIENCE)
+    expect(page.locator("#kind input")).to_have_value("Rose", timeout=PATIENCE)
+    expect(page.get_by_label("Seed")).to_have_value("7")
+    expect(page.locator("#keep-seed input")).to_be_checked()
