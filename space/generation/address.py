@@ -1,6 +1,6 @@
 """The address of a result: it restores the fields of the Sample tab."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from urllib.parse import urlencode
 
@@ -30,7 +30,7 @@ def result_address(request: GenerationRequest, model: str) -> str:
 
 
 def restored_fields(
-    query: Mapping[str, str], classes: list[str]
+    query: Mapping[str, str], classes: Sequence[str]
 ) -> tuple[str, int, int, str, tuple[float, ...]] | None:
     """A query -> (kind, count, seed, model, values of `SETTINGS`); None if it is not of the Sample tab.
 

@@ -53,12 +53,6 @@ def figures(tiles: Sequence[Tile]) -> str:
     )
 
 
-def empty_gallery(count: int, status: str, layers: Sequence[str]) -> str:
-    """The grid before anything is drawn."""
-    transparent = data_url(Image.new("LA", (1, 1)))
-    return gallery([Tile(transparent, "")] * count, status, [(name, 0) for name in layers])
-
-
 def with_transparency(picture: Image.Image, visible: np.ndarray) -> Image.Image:
     """The picture, transparent in the patches where `visible`, (h, w) bool, is False."""
     picture = picture.copy()

@@ -12,10 +12,8 @@ from gradio.blocks import Block
 
 from prior.sampler import Sampler
 from space.events import MODEL_QUEUE, QUIET, Update, scroll_to
-from space.generation.gallery import empty_gallery
-from space.generation.generate import LAST_STAGE, GenerationView, generate
+from space.generation.generate import GenerationView, generate
 from space.generation.request import ANY, MAX_PICTURES, MAX_SEED, GenerationRequest
-from space.models import Models
 
 FIRST_SEED = 1
 
@@ -50,17 +48,17 @@ class Panel:
     the panel's parts.
     """
 
-    def __init__(self, models: Models, running: RunningVisits, introduction: str, *, prefix: str = ""):
+    def __init__(self, running: RunningVisits, introduction: str, *, prefix: str = ""):
         self.running, self.elem_id = running, f"{prefix}drawn"
-        self.layers = [*(level.name for level in models.cst("int8").tokenizer.levels), LAST_STAGE]
         with gr.Column(scale=3, min_width=300, elem_id=self.elem_id, elem_classes="result"):
             with gr.Column() as self.introduction:
                 gr.HTML(introduction, elem_id=f"{prefix}what-it-writes", elem_classes="welcome")
+            with gr.Row(visible=False, elem_classes="under") as self.queue_row:
+                gr.HTML('<p class="words" role="status">Waiting for the model</p>')
+                self.leave_button = gr.Button("Leave the queue", size="sm")
             with gr.Column(visible=False) as self.stage:
                 self.live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
                 with gr.Row(elem_classes="under"):
-                    with gr.Row(visible=False) as self.queue_row:
-                        self.leave_button = gr.Button("Leave the queue", size="sm")
                     with gr.Row(visible=False) as self.stop_row:
                         self.stop_button = gr.Button("Stop", size="sm")
                     with gr.Row(visible=False) as self.done_row:
@@ -77,30 +75,26 @@ class Panel:
         api = [self.live, self.pictures, self.sheet, self.archive, self.numbers, self.table]
         return [*api, self.introduction, self.stage, self.queue_row, self.stop_row, self.done_row]
 
-    def show(self, view: GenerationView | None, *, waiting: bool = False) -> Update:
-        """An update of all outputs; None goes back to the introduction. waiting: in the queue for the model."""
-        is_running = view is not None and view.numbers is None
-        content = view or GenerationView()
+    def show(self, view: GenerationView) -> Update:
+        """An update of all outputs."""
+        is_running = view.numbers is None
         return {
-            self.live: content.live,
-            self.pictures: content.pictures,
-            self.sheet: content.sheet,
-            self.archive: content.archive,
-            self.numbers: content.numbers,
-            self.table: content.table,
-            self.introduction: gr.update(visible=view is None),
-            self.stage: gr.update(visible=view is not None),
-            self.queue_row: gr.update(visible=waiting),
-            self.stop_row: gr.update(visible=is_running and not waiting),
-            self.done_row: gr.update(visible=view is not None and not is_running),
+            self.live: view.live,
+            self.pictures: view.pictures,
+            self.sheet: view.sheet,
+            self.archive: view.archive,
+            self.numbers: view.numbers,
+            self.table: view.table,
+            self.introduction: gr.update(visible=False),
+            self.stage: gr.update(visible=True),
+            self.queue_row: gr.update(visible=False),
+            self.stop_row: gr.update(visible=is_running),
+            self.done_row: gr.update(visible=not is_running),
         }
 
-    def show_waiting(self, count: int) -> Update:
-        """What is seen between a click and the first code."""
-        return self.show(GenerationView(empty_gallery(count, "Waiting for the model", self.layers)), waiting=True)
-
-    def show_introduction(self) -> Update:
-        return self.show(None)
+    def show_queue(self, waiting: bool) -> Update:
+        """What is seen between a click and the first code: also the last result, which stays if a request fails."""
+        return {self.queue_row: gr.update(visible=waiting), self.done_row: gr.update(visible=not waiting)}
 
     def generate(self, sampler: Sampler, request: GenerationRequest, visitor: gr.Request) -> Iterator[Update]:
         """Draw new pictures until they are done, or until this visitor clicks Stop."""
@@ -118,7 +112,6 @@ class Panel:
         inputs: Sequence[Block],
         *,
         button: gr.Button,
-        count: gr.Slider,
         seed: gr.Number,
         keep_seed: gr.Checkbox,
         api_name: str,
@@ -135,7 +128,8 @@ class Panel:
         shown: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": self.live, **MODEL_QUEUE}
         private: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last", **shown}
         # Without the queue: the model may still be busy with another visitor.
-        gr.on(clicks, self.show_waiting, count, self.outputs, **QUIET)
+        rows: list[Block] = [self.queue_row, self.done_row]
+        gr.on(clicks, lambda: self.show_queue(True), None, rows, **QUIET)
         gr.Button(visible=False).click(handler, inputs, self.outputs, api_name=api_name, **shown)
         begun = [gr.on([button.click, self.again_button.click], next_seed, [seed, keep_seed], seed, **QUIET)]
         if examples:
@@ -143,9 +137,9 @@ class Panel:
             begun.append(filled_in.then(next_seed, [seed, keep_seed], seed, **QUIET))
         runs = [each.then(handler, inputs, self.outputs, **private) for each in begun]
         for run in runs:
-            run.failure(self.show_introduction, None, self.outputs, **QUIET)
+            run.failure(lambda: self.show_queue(False), None, rows, **QUIET)
         self.stop_button.click(self.running.stop, None, None, **QUIET)
-        self.leave_button.click(self.show_introduction, None, self.outputs, cancels=runs, **QUIET)
+        self.leave_button.click(lambda: self.show_queue(False), None, rows, cancels=runs, **QUIET)
         gr.on(clicks, None, js=scroll_to(self.elem_id), api_visibility="private")
 
 

@@ -119,6 +119,12 @@ def test_a_wrong_setting_shows_a_message_and_the_next_good_one_works(open_tab: C
     fill(field, "")
     page.get_by_role("button", name="Draw new pictures").click()
     wait_until_done(page)
+    drawn = page.locator("#live img").first.get_attribute("src")
+    fill(field, "-1")
+    page.get_by_role("button", name="Draw new pictures").click()
+    expect(page.get_by_text("a temperature of -1")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Draw again")).to_be_visible()
+    assert page.locator("#live img").first.get_attribute("src") == drawn
 
 
 @pytest.mark.parametrize("width", [1280, 390])

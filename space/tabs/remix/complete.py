@@ -42,7 +42,7 @@ def build(models: Models, running: RunningVisits) -> gr.Image:
             button = gr.Button("Complete the photo", variant="primary")
             count, seed, keep_seed = choose_count(prefix="complete-")
         gap = "GPT in the gap"
-        panel = Panel(models, running, level_sources(gap, gap, gap) + INTRODUCTION, prefix="complete-")
+        panel = Panel(running, level_sources(gap, gap, gap) + INTRODUCTION, prefix="complete-")
 
     def put_on_canvas(photo: str | None) -> Update:
         """Show the middle square of a chosen photo on the canvas, and choose a part to begin with."""
@@ -81,7 +81,7 @@ def build(models: Models, running: RunningVisits) -> gr.Image:
             yield from panel.generate(sampler, request, visitor)
 
     panel.connect(
-        complete, [photo, canvas, part, kind, count, seed], button=button, count=count, seed=seed,
+        complete, [photo, canvas, part, kind, count, seed], button=button, seed=seed,
         keep_seed=keep_seed, api_name="complete",
     )  # fmt: skip
     photo.change(put_on_canvas, photo, [canvas, editor, part], **QUIET)

@@ -32,7 +32,7 @@ def build(models: Models, running: RunningVisits) -> gr.Image:
             )  # fmt: skip
             button = gr.Button("Draw new colors", variant="primary")
             count, seed, keep_seed = choose_count(prefix="recolor-")
-        panel = Panel(models, running, level_sources("GPT", "yours", "yours") + INTRODUCTION, prefix="recolor-")
+        panel = Panel(running, level_sources("GPT", "yours", "yours") + INTRODUCTION, prefix="recolor-")
 
     def recolor(
         photo: str | None, kind: str, far: float, count: int, seed: int, visitor: gr.Request
@@ -52,7 +52,7 @@ def build(models: Models, running: RunningVisits) -> gr.Image:
             yield from panel.generate(sampler, request, visitor)
 
     panel.connect(
-        recolor, [photo, kind, far, count, seed], button=button, count=count, seed=seed, keep_seed=keep_seed,
+        recolor, [photo, kind, far, count, seed], button=button, seed=seed, keep_seed=keep_seed,
         api_name="recolor",
     )  # fmt: skip
     return photo

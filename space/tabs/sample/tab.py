@@ -40,9 +40,9 @@ class SampleTab:
         with gr.Row(elem_id="easel"):
             with gr.Column(scale=2, min_width=300):
                 favorites, button, count, seed, keep_seed, model, settings = self.build_fields()
-            self.panel = Panel(models, self.running, introduction(models))
+            self.panel = Panel(self.running, introduction(models))
         self.panel.connect(
-            self.sample, [self.kind, count, seed, model, *settings], button=button, count=count, seed=seed,
+            self.sample, [self.kind, count, seed, model, *settings], button=button, seed=seed,
             keep_seed=keep_seed, api_name="sample", examples=favorites, choose=self.choose_favorite, chosen=[self.kind],
         )  # fmt: skip
         fields = [self.kind, count, seed, keep_seed, model, *settings]

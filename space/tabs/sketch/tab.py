@@ -72,7 +72,7 @@ def build(models: Models, running: RunningVisits) -> None:
             )
             button = gr.Button("Draw from the sketch", variant="primary")
             count, seed, keep_seed = choose_count(prefix="sketch-")
-        panel = Panel(models, running, level_sources("yours", "GPT", "GPT") + INTRODUCTION, prefix="sketch-")
+        panel = Panel(running, level_sources("yours", "GPT", "GPT") + INTRODUCTION, prefix="sketch-")
 
     def choose_sketch(event: gr.EventData, visitor: gr.Request) -> Update:
         """Put the clicked sketch on the canvas, choose its kind, and end what this visitor's last click began."""
@@ -112,7 +112,7 @@ def build(models: Models, running: RunningVisits) -> None:
             yield from panel.generate(sampler, request, visitor)
 
     panel.connect(
-        sketch, [canvas, kind, closely, count, seed], button=button, count=count, seed=seed, keep_seed=keep_seed,
+        sketch, [canvas, kind, closely, count, seed], button=button, seed=seed, keep_seed=keep_seed,
         api_name="sketch", examples=examples, choose=choose_sketch, chosen=[canvas, kind],
     )  # fmt: skip
     canvas.clear(canvas_value, None, canvas, **QUIET)
