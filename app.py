@@ -1,4 +1,4 @@
-"""The page on which a photo is taken apart into color, shape and texture and painted back, and new ones are written.
+"""Start the page: it encodes photos as color, shape and texture codes, renders them again, and draws new pictures.
 
 python app.py
 """
@@ -14,10 +14,10 @@ from cst.flags import run
 from cst.tokenizer.onnx_runtime import TARGETS
 
 EXAMPLES = """examples:
-  python app.py                                   the page at http://127.0.0.1:7860, for this machine alone
+  python app.py                                   the page at http://127.0.0.1:7860, only for this machine
   python app.py --host 0.0.0.0 --port 8000        for everyone who can reach this machine
   python app.py --tokenizer runs/mine --prior runs/mine-gpt
-  python app.py --selfcheck                       is everything here that the page needs, and how fast is it?
+  python app.py --selfcheck                       check that everything the page needs is here, and how fast it is
 """
 
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_port(flags.host, flags.port)
     if flags.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError('--mcp needs an extra of Gradio that is not installed: pip install "gradio[mcp]"')
-    uploads = own_upload_folder()
+    uploads = None if flags.selfcheck else own_upload_folder()
     from space.device import default_device
     from space.malloc_trim import give_back_freed_memory
     from space.models import Models, by_kind

@@ -26,7 +26,7 @@ def to_srgb(image: Image.Image, chunks: dict[bytes, bytes]) -> tuple[Image.Image
     """Convert a picture to sRGB, without a profile, and say what could not be used.
 
     image: any mode; transparency is kept. chunks: those of its PNG file, if it is one (`png_chunks`). Gray pictures
-    become RGB if a profile is applied. A profile that cannot be used is ignored; the message gives the reason, and is
+    stay gray. A profile that cannot be used is ignored; the message gives the reason, and is
     empty otherwise.
     """
     profile = image.info.pop("icc_profile", None)
@@ -35,7 +35,11 @@ def to_srgb(image: Image.Image, chunks: dict[bytes, bytes]) -> tuple[Image.Image
         if image.mode == "LAB":
             return _apply(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))), ""
         if b"cICP" in chunks:
-            profile = _cicp_profile(chunks[b"cICP"])
+            try:
+                profile = _cicp_profile(chunks[b"cICP"])
+            except (ValueError, struct.error):
+                if profile is None:
+                    raise
         elif profile is None and b"sRGB" not in chunks and (b"gAMA" in chunks or b"cHRM" in chunks):
             profile = _chunk_profile(chunks)
         if profile is None:
@@ -48,6 +52,8 @@ def to_srgb(image: Image.Image, chunks: dict[bytes, bytes]) -> tuple[Image.Image
 def _apply(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
     space = source.profile.xcolor_space.strip()
     transparent = "transparency" in image.info and not image.mode.startswith("I;16")
+    if transparent and image.mode == "L":
+        image, transparent = image.convert("LA"), False
     if image.mode in ("P", "PA", "1", "RGBa", "La") or transparent:
         image = image.convert("RGBA" if image.mode in ("PA", "RGBa", "La") or transparent else "RGB")
     alpha = image.getchannel("A") if "A" in image.getbands() and image.mode != "LAB" else None
@@ -122,15 +128,17 @@ def _chunk_profile(chunks: dict[bytes, bytes]) -> bytes | None:
 
 def _cicp_profile(chunk: bytes) -> bytes:
     """The profile of a cICP chunk (PNG, third edition, section 11.3.2.6; ITU-T H.273)."""
-    primaries, transfer, matrix, _ = struct.unpack(">4B", chunk)
+    primaries, transfer, matrix, full_range = struct.unpack(">4B", chunk)
     curves: dict[int, Curve] = {
         **dict.fromkeys((1, 6, 14, 15), _bt709_curve),
         4: _power_curve(2.2), 5: _power_curve(2.8), 8: _power_curve(1.0),
         13: _srgb_curve, 16: _pq_curve, 18: _hlg_curve,
     }  # fmt: skip
-    if primaries not in PRIMARIES or transfer not in curves or matrix != 0:
-        raise ValueError(f"cICP {primaries}, {transfer}, {matrix}; accepted: primaries {sorted(PRIMARIES)}, "
-                         f"transfer functions {sorted(curves)}, matrix 0")  # fmt: skip
+    if primaries not in PRIMARIES or transfer not in curves or matrix != 0 or full_range != 1:
+        raise ValueError(
+            f"cICP {primaries}, {transfer}, {matrix}, {full_range}; accepted: primaries {sorted(PRIMARIES)}, transfer "
+            f"functions {sorted(curves)}, matrix 0, full range 1"
+        )
     return matrix_profile(PRIMARIES[primaries], curves[transfer])
 
 

@@ -101,13 +101,14 @@ def plan_outputs(sources: list[str], out: Path, inputs: set[str], suffix: str) -
         raise ValueError(f"'{out}' is not a name to write to; accepted: a path that ends in {suffix}")
     else:
         pairs = [(files[0][0], out)]
+    originals = {source.resolve() for source, _ in pairs}
     source_of: dict[Path, Path] = {}
     for source, target in pairs:
         if target in source_of:
             raise ValueError(f"'{source_of[target]}' and '{source}' would both be written to '{target}'; rename one")
         source_of[target] = source
-        if target.exists() and target.samefile(source):
-            raise ValueError(f"'{target}' would overwrite itself; give another output path")
+        if target.resolve() in originals:
+            raise ValueError(f"'{target}' is also a source and would be overwritten; give another output path")
     for folder in {target.parent for _, target in pairs}:
         try:
             folder.mkdir(parents=True, exist_ok=True)

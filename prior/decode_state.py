@@ -18,7 +18,8 @@ GPTStep = Callable[..., tuple[np.ndarray, np.ndarray]]
 def order_by_map(fixed: Maps, reach: int) -> Order:
     """The GPT's order: map by map, each up to its last unknown token. A map that is known completely is skipped.
 
-    The layout is written token by token. A token of a finer map depends on at most `reach` rows above and columns to
+    The layout is written token by token; its first map to the end, since every token of the second attends to all of
+    it. A token of a finer map depends on at most `reach` rows above and columns to
     its sides, so all tokens of a diagonal are written at once.
     """
     order = []
@@ -29,7 +30,8 @@ def order_by_map(fixed: Maps, reach: int) -> Order:
             continue
         rows, columns = np.divmod(np.arange(h * w), w)
         turn = np.arange(h * w) if name in LAYOUT else columns + (reach + 1) * rows
-        order += [(name, np.flatnonzero(turn == now)) for now in range(turn[unknown.ravel()].max() + 1)]
+        last = turn.max() if name == LAYOUT[0] else turn[unknown.ravel()].max()
+        order += [(name, np.flatnonzero(turn == now)) for now in range(last + 1)]
     return [(name, positions) for name, positions in order if len(positions)]
 
 

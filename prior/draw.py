@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import os
 import re
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -156,15 +157,12 @@ def sheet(arguments: Sequence[str]) -> None:
     for name in tqdm(names, unit="class"):
         pictures = []
         for sampler in samplers.values():
-            *_, done = sampler.sample(name, count=flags.count, seed=flags.seed)
+            done = deque(sampler.sample(name, count=flags.count, seed=flags.seed), maxlen=1).pop()
             pictures += sampler.decode(done)
             best_of = max(best_of, done.best_of)
         rows.append((name, pictures))
-    temperatures = ", ".join(f"{level.temperature:g} (top-p {level.top_p:g})" for level in first.defaults.levels)
-    caption = (
-        f"{', '.join(samplers)}: the first {flags.count} of seed {flags.seed}; temperature {temperatures}; "
-        f"guidance {first.defaults.guidance:g}" + (f"; colors: the best of {best_of}" if best_of > 1 else "")
-    )
+    caption = f"{', '.join(samplers)}: the first {flags.count} of seed {flags.seed}, with the default settings"
+    caption += f"; colors: the best of {best_of}" if best_of > 1 else ""
     with replacing(flags.out) as part:
         page = contact_sheet(rows, side=max(sampler.size[1] for sampler in samplers.values()), caption=caption)
         page.save(part, SHEETS[flags.out.suffix.lower()], quality=90)

@@ -15,7 +15,8 @@ Maps = dict[str, np.ndarray]
 def sample(prior: Prior, request: SampleRequest) -> Generator[Step, None, None]:
     """Draw what a request leaves open, in the model's own order.
 
-    Picture i of a seed is the same whatever the size of the batch, up to rounding. Yields after every few tokens, and
+    The random numbers of picture i do not depend on the size of the batch. Graphs in 8 bits share the scales of their
+    activations, so that a picture can still differ between batches of another size. Yields after every few tokens, and
     once if nothing is to be drawn; the last step holds everything. To stop, close the iterator. Raises ValueError,
     before the first step, for a request that does not fit the model.
     """
@@ -247,4 +248,6 @@ def check_sketch(prior: Prior, sketch: np.ndarray | None, color_bias: np.ndarray
         return
     kind, accepted = color_bias.dtype, ((*prior.sketch_grid, size), (*prior.grid, size))
     if color_bias.shape not in accepted or not np.issubdtype(kind, np.floating) or not np.isfinite(color_bias).all():
-        raise ValueError(f"the color bias is {kind} {color_bias.shape}; accepted: finite floats {accepted[0]}")
+        raise ValueError(
+            f"the color bias is {kind} {color_bias.shape}; accepted: finite floats {accepted[0]} or {accepted[1]}"
+        )

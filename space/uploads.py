@@ -10,10 +10,11 @@ from cst.images import fit_within, load_image
 MAX_PIXELS = 64_000_000  # of an upload: more would not fit in memory with the models
 
 
-def read_photo(path: str | None, longest: int) -> Image.Image:
+def read_photo(path: str | None, longest: int, *, quiet: bool = False) -> Image.Image:
     """An upload -> an RGB picture whose longest side is at most `longest` pixels.
 
-    Raises ValueError, with the name of the file but not its folder; None is a missing upload.
+    What could not be used of the file is shown as a message, unless quiet. Raises ValueError, with the name of the
+    file but not its folder; None is a missing upload.
     """
     if path is None:
         raise ValueError("there is no photo; choose one or upload your own")
@@ -30,6 +31,6 @@ def read_photo(path: str | None, longest: int) -> Image.Image:
         photo = fit_within(load_image(path), longest)
     except ValueError as error:
         raise ValueError(str(error).replace(path, name)) from None
-    if problem := photo.info.get("problem"):
+    if not quiet and (problem := photo.info.get("problem")):
         gr.Info(f"'{name}': {problem}")
     return photo

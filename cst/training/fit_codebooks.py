@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     training, held_out = split(find_photos(flags.images))
     print(f"{len(training)} photos to fit, {len(held_out)} held out")
-    check_settings(flags.out / "fit.json", dataclasses.asdict(config), training, free=())
+    check_settings(flags.out / "fit.json", dataclasses.asdict(config), training, free=(), write=True)
     photos = Photos(training)
     fitted: dict[str, np.ndarray] = {}
     for name in LEVEL_NAMES:

@@ -17,11 +17,12 @@ FREE = (
 
 
 def check_settings(
-    path: Path, settings: dict[str, Any], photos: Sequence[Entry], *, free: Collection[str] = FREE
+    path: Path, settings: dict[str, Any], photos: Sequence[Entry], *, write: bool, free: Collection[str] = FREE
 ) -> None:
     """Save the settings in `path`, or compare them with those saved there.
 
-    photos: those that the run learns from. Raises ValueError, naming what differs, unless all but `free` are equal.
+    photos: those that the run learns from. write: one of several processes does. Raises
+    ValueError, naming what differs, unless all but `free` are equal.
     """
     names = "\n".join(sorted(f"{photo.label}/{photo.name}" for photo in photos))
     digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:8]
@@ -34,5 +35,6 @@ def check_settings(
             f"'{path.parent}' holds a run with other settings ({differences}); "
             "resume with its own, or give another --out"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, now)
+    if write:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, now)

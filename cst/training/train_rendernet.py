@@ -69,12 +69,13 @@ class Trainer:
         if config.size < tables.patch or config.size % tables.patch:
             raise ValueError(f"crops of {config.size} pixels; accepted: multiples of the patch, {tables.patch}")
         training, held_out = split(find_photos(images))
-        check_settings(out / "training.json", {**dataclasses.asdict(config), **dataclasses.asdict(losses)}, training)
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         bf16 = use_bf16(config.precision, device)
         self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=device.type == "cpu")
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
+        settings = {**dataclasses.asdict(config), **dataclasses.asdict(losses)}
+        check_settings(out / "training.json", settings, training, write=self.is_main)
         self.encoder = TorchEncoder(tables, self.device)
         # Each process draws its own crops.
         seed = config.seed + 7919 * self.accelerator.process_index

@@ -6,7 +6,7 @@ python -m prior judge --images flowers/ --out runs/judge
 import argparse
 import re
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -38,7 +38,8 @@ def draw(
     known: np.ndarray | None = None,
     settings: Settings | None = None,
 ) -> list[Image.Image]:
-    """A picture of each named class. The same seed gives the same pictures; fewer are the first of more.
+    """A picture of each named class. The same seed gives the same pictures; fewer are the first of more, up to whole
+    batches.
 
     known: (N, L, h, w) int tokens, of which the colors are kept. settings: None for the sampler's defaults.
     """
@@ -54,9 +55,11 @@ def draw(
         request = SampleRequest(tokens[part], mask, labels[part], settings or sampler.defaults, chosen)
         steps = sampler.draw(request)
         words = f"pictures {start + 1} to {min(start + MAX_PICTURES, len(names))} of {len(names)}"
-        total = int((~mask[0]).sum())
-        bar = tqdm(steps, desc=words, total=total, unit="token", leave=False)
-        pictures += sampler.decode(deque(bar, maxlen=1).pop())  # only the last step is needed
+        with tqdm(desc=words, unit="token", leave=False) as bar:
+            for step in steps:
+                bar.total = step.total
+                bar.update(step.done - bar.n)
+        pictures += sampler.decode(step)
     return pictures
 
 
@@ -101,13 +104,20 @@ def blind_sheet(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m prior judge", description=__doc__.splitlines()[0])
-    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="a folder a class, or zips of them")
+    parser.add_argument(
+        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips of them"
+    )
     parser.add_argument("--out", type=Path, default=Path("judge"), metavar="DIR", help="folder to write to")
     parser.add_argument("--pictures", type=int, default=256, help="of each row, at most (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn and shuffled (default 0)")
     parser.add_argument("--model", nargs="+", choices=DEFAULTS, default=[], help="packaged priors; default: all")
     parser.add_argument(
-        "--prior", type=Path, nargs="+", default=[], metavar="DIR", help="folders of priors, instead or besides"
+        "--prior",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of priors, instead of packaged ones or in addition to --model",
     )
     parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="folder of the tokenizer; default: packaged")
     parser.add_argument("--threads", type=int, help="processor threads (default: the libraries' choice)")

@@ -92,12 +92,13 @@ def kid(x: np.ndarray, y: np.ndarray, *, paired: bool = False) -> float:
 
     The unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / d + 1)^3; about 0, and so
     sometimes below, for samples of one distribution. paired: x[i] and y[i] have something in common (a class, or a
-    photo), so that the pairs are left out of the cross term, as each x[i] and itself is of the others (Gretton et al.,
-    2012, lemma 6). Raises ValueError for sets too small or that don't fit each other.
+    photo), so those pairs are excluded from the cross term, just as each x[i] paired with itself is from the other
+    two (Gretton et al., 2012, lemma 6). Raises ValueError for sets too small or that don't fit each other.
     """
     if min(len(x), len(y)) < 2 or x.shape[1:] != y.shape[1:] or (paired and len(x) != len(y)):
         raise ValueError(
-            f"features are {x.shape} and {y.shape}; accepted: two or more of each, of one width, paired: as many"
+            f"features are {x.shape} and {y.shape}; accepted: at least 2 rows each, of equal width, and equally many "
+            "if paired"
         )
     within_x, within_y, across = (_kernel(a, b) for a, b in ((x, x), (y, y), (x, y)))
     return _discrepancy(within_x, within_y, across, paired)

@@ -76,7 +76,9 @@ def choose(entries: Sequence[Entry], *, pictures: int, classes: Sequence[str] | 
     """
     training, held_out = split(entries)
     by_class: dict[str, list[Entry]] = defaultdict(list)
-    for entry in sorted(training, key=lambda entry: hashlib.sha256(entry.name.encode()).digest()):
+    for entry in sorted(
+        training, key=lambda entry: hashlib.sha256(entry.name.encode(errors="surrogateescape")).digest()
+    ):
         by_class[entry.label].append(entry)
     probe, spare = [], {}
     for name, mine in sorted(by_class.items()):
@@ -117,7 +119,7 @@ def compute_features(pictures: list[Image.Image]) -> dict[str, np.ndarray]:
 def photo_features(entries: Sequence[Entry], folder: Path) -> dict[str, np.ndarray]:
     """`compute_features` of photos' middle squares, cached in `folder` under a hash of their names."""
     names = "\n".join([f"{NETWORK} {INPUT_SIZE}", *(f"{entry.label}/{entry.name}" for entry in entries)])
-    path = folder / f"features-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npz"
+    path = folder / f"features-{hashlib.sha256(names.encode(errors='surrogateescape')).hexdigest()[:16]}.npz"
     if path.exists():
         try:
             with np.load(path) as arrays:

@@ -5,6 +5,7 @@ python -m prior evaluate --images flowers/
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def nearest_table(rows: dict[str, Nearest], training: int) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m prior evaluate", description=__doc__.splitlines()[0])
-    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="a folder a class, or zips of them")
+    parser.add_argument(
+        "--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips of them"
+    )
     parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="folder of the tokenizer; default: packaged")
     parser.add_argument(
         "--prior", type=Path, nargs="+", metavar="DIR", help="folders of priors; default: both that are packaged"
@@ -115,7 +118,10 @@ def evaluate(flags: argparse.Namespace) -> str:
         raise ValueError(f"a limit of {flags.limit}, {flags.count} samples; accepted: at least 1")
     tokenizer = OnnxTokenizer(flags.tokenizer)
     folders = flags.prior or [PRETRAINED / "gpt", PRETRAINED / "pixelcnn"]
-    priors = {folder.resolve().name: OnnxPrior(folder, fingerprint=tokenizer.fingerprint) for folder in folders}
+    same_name = Counter(folder.resolve().name for folder in folders)
+    names = [name if same_name[name := folder.resolve().name] == 1 else str(folder) for folder in folders]
+    opened = [OnnxPrior(folder, fingerprint=tokenizer.fingerprint) for folder in folders]
+    priors = dict(zip(names, opened, strict=True))
     entries, held_out = split(find_photos(flags.images))
     return "\n\n".join(
         report(group, entries, held_out[: flags.limit], tokenizer, flags) for group in group_comparable(priors).values()
@@ -142,14 +148,14 @@ def report(
     size = first.grid[1] * first.patch, first.grid[0] * first.patch
     sets = {}
     for name, photos in (("training", entries), ("held-out", held_out)):
-        cache = flags.cache and flags.cache / f"{size[0]}-{len(first.classes)}" / name
+        cache = flags.cache and flags.cache / f"{size[0]}-{first.beam}-{len(first.classes)}" / name
         sets[name] = TokenSet.of(photos, first, tokenizer.codebooks, cache=cache)
     if flags.nearest:
         flags.out.mkdir(parents=True, exist_ok=True)
         index, wanted = Index(sets["training"], tokenizer.codebooks), {"count": flags.count, "seed": flags.seed}
         nearest = {}
         for name, prior in priors.items():
-            path, sampler = flags.out / f"nearest-{name}.png", Sampler(tokenizer, prior)
+            path, sampler = flags.out / f"nearest-{name.replace('/', '-')}.png", Sampler(tokenizer, prior)
             nearest[f"samples of {name}"] = nearest_sheet(sampler, sets["training"], index, path=path, **wanted)
         nearest["held-out photos"] = index.find(np.asarray(sets["held-out"].tokens[:256], np.int32))
         return nearest_table(nearest, len(sets["training"]))

@@ -4,7 +4,6 @@ python -m prior benchmark --batch 4
 """
 
 import argparse
-import os
 import platform
 import time
 from collections import defaultdict
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cst.cpu import available_cpus
 from prior.config import LAYOUT, LEVEL_OF, PRETRAINED, GPTConfig
 from prior.onnx_runtime import OnnxPrior
 from prior.protocol import SampleRequest
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prior", type=Path, default=PRETRAINED / "gpt", metavar="DIR", help="default: packaged GPT")
     parser.add_argument("--batch", type=int, default=4, help="pictures at once (default 4)")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each, in turn (default 3)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="processor threads (default: all)")
+    parser.add_argument("--threads", type=int, default=available_cpus(), help="processor threads (default: all)")
     print(measure(parser.parse_args(arguments)))
 
 

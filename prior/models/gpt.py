@@ -262,10 +262,10 @@ class Detail(nn.Module):
     ) -> Tensor:
         """(B, h, w) tokens and a map per context -> (B, h, w, D) features, the input of `head`.
 
-        In training the grid is cut into squares of 16x16, across which attention does not reach, for speed.
+        In training the grid is cut into squares of at most 16x16, across which attention does not reach, for speed.
         """
         x = self.stem(tokens, context_maps, label, augmentation, dtype)
-        h, w = (min(TRAINING_SQUARE, side) if self.training else side for side in tokens.shape[1:])
+        h, w = (square_side(side) if self.training else side for side in tokens.shape[1:])
         x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h))  # (B, H, h, W, w, D)
         squares = x.shape
         x = first = x.transpose(2, 3).flatten(0, 2).flatten(1, 2)  # (B H W, h w, D)
@@ -302,6 +302,11 @@ class Detail(nn.Module):
         x = self.stem.step(neighbors, place, label)
         x, present = step_blocks(self.blocks, x, coordinates, past, absent, keys, values)
         return self.head(norm(x)).log_softmax(-1), present
+
+
+def square_side(side: int) -> int:
+    """The largest divisor of the side of a grid that is at most `TRAINING_SQUARE`."""
+    return max(divisor for divisor in range(1, TRAINING_SQUARE + 1) if side % divisor == 0)
 
 
 def child_index(place: Tensor, columns: int) -> Tensor:
@@ -380,8 +385,8 @@ class GPT(nn.Module):
         """The natural log of p of the tokens of one part, exact: (B, N) float32.
 
         maps: (B, h, w) int64 each; see `color_maps`. label: (B,), a class, or the number of classes for none.
-        augmentation: (B, AUGMENTATIONS). context_maps: replaces `maps` as the context. places: (n,) flat indices into
-        the B * N tokens; only these are scored, and the result is (n,).
+        augmentation: (B, AUGMENTATIONS). context_maps: replaces `maps` as the context. places: of a map other than the
+        layout, (n,) flat indices into the B * N tokens; only these are scored, and the result is (n,).
         """
         part, context_maps = self.parts[name], context_maps or maps
         augmentation = (

@@ -19,7 +19,8 @@ class AugmentedCrops(LabeledCrops):
     """Square crops at `size` pixels, mirrored half of the time, with classes and augmentations.
 
     turned: also transpose and flip pictures and permute their color channels. coarse: crops are averaged (box filter),
-    for networks of colors only. tint: the largest relative change of each color channel; it is not described. full: the
+    for networks of colors only. tint: the largest relative change of each color channel, and twice the
+    largest shift of all; it is not described. full: the
     side of a picture in pixels; a smaller photo is described as such (size conditioning, Podell et al., 2023), since
     small photos are often worse ones.
     """
@@ -39,7 +40,8 @@ class AugmentedCrops(LabeledCrops):
         index, photo = self._photo(rng)
         height, width = photo.shape[:2]
         shorter = min(height, width)
-        side = max(self.size // 8, round(shorter * min(1, rng.uniform(self.least, 1.15))))  # the whole side often
+        share = min(1, rng.uniform(self.least, 1.15))  # the whole side often
+        side = min(shorter, max(self.size // 8, round(shorter * share)))
         top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
         picture = Image.fromarray(photo).resize(
             (self.size, self.size),

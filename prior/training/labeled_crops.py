@@ -53,7 +53,7 @@ def encode_squares(entries: Sequence[Entry], prior: PriorConfig, codebooks: Code
     Raises ValueError if none is left.
     """
     size = prior.grid[0] * prior.patch
-    photos = Photos([entry for entry in entries if entry.label in prior.classes], shortest=max(size, 288))
+    photos = Photos([entry for entry in entries if entry.label in prior.classes], shortest=max(size, 288), memory_gib=0)
     tokens, labels = [], []
     for index, entry in enumerate(photos.entries):
         if (photo := photos[index]) is not None:

@@ -43,7 +43,12 @@ class TokenSet:
         """
         prior.check_tokenizer(codebooks.fingerprint)
         names = "\n".join(f"{entry.label}/{entry.name}" for entry in entries) + repr(prior.classes)
-        key = Key(prior.fingerprint, prior.grid, prior.beam, hashlib.sha256(names.encode()).hexdigest()[:16])
+        key = Key(
+            prior.fingerprint,
+            prior.grid,
+            prior.beam,
+            hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16],
+        )
         if cache is not None and (cache / "set.json").exists():
             return cls._open(cache, key)
         tokens, labels = encode_squares(entries, prior, codebooks)

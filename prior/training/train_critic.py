@@ -7,6 +7,7 @@ rejection sampling, Azadi et al., 2018, with the number of draws fixed).
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,10 @@ def photo_maps(photos: Photos, grid: tuple[int, int], centroids: Tensor, rng: np
 
 def drawn_maps(prior: OnnxPrior, labels: np.ndarray, seed: int) -> Tensor:
     """A color map for each class, drawn with the default settings but a single candidate: (B, h, w, 3)."""
-    settings = DEFAULTS["gpt"]
+    single = dataclasses.replace(DEFAULTS["gpt"], candidates=1)
     maps = []
     for start in tqdm(range(0, len(labels), DRAWN_AT_ONCE), unit="batch", leave=False):
         label = labels[start : start + DRAWN_AT_ONCE]
-        single = type(settings)(settings.levels, settings.guidance)
         for step in sample(prior, SampleRequest.of_classes(prior, label, single, seed + start)):
             if step.written[COARSE[-1]] == 1:
                 break
@@ -120,10 +120,15 @@ def main(arguments: list[str] | None = None) -> None:
     prior = OnnxPrior(flags.prior)
     if not prior.drafts:
         raise ValueError(f"'{flags.prior}' is a {prior.config.kind}; accepted: a GPT")
+    if flags.drawn < 16:
+        raise ValueError(f"{flags.drawn} color maps to draw; accepted: at least 16")
     rng, centroids = np.random.default_rng(flags.seed), torch.from_numpy(prior.colors)
     training, held_out = (
         [entry for entry in entries if entry.label in prior.classes] for entries in split(find_photos(flags.images))
     )
+    if not training or not held_out:
+        known = ", ".join(prior.classes[:3])
+        raise ValueError(f"no photos of a class that the prior knows; accepted: folders named {known}, ...")
     labels = np.array(
         [
             prior.classes.index(training[i].label)

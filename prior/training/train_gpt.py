@@ -50,8 +50,9 @@ class Trainer:
         if config.size < 1 or config.size % (self.codebooks.patch * CELLS[LAYOUT[0]]):
             multiple = self.codebooks.patch * CELLS[LAYOUT[0]]
             raise ValueError(f"pictures of {config.size} pixels; accepted: multiples of {multiple}")
-        if config.batch < 1:
-            raise ValueError(f"a batch of {config.batch}; accepted: at least 1")
+        for setting in ("batch", "validate_on", "validate_every"):
+            if getattr(config, setting) < 1:
+                raise ValueError(f"{setting} {getattr(config, setting)}; accepted: at least 1")
         if not 0 < config.least <= 1:
             raise ValueError(f"crops of at least {config.least} of a photo; accepted: above 0 and at most 1")
         if not 0 < config.scored <= 1:
@@ -76,7 +77,7 @@ class Trainer:
         self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         begin_or_resume(out, self.prior, write=self.is_main)
-        check_settings(out / f"training-{name}.json", dataclasses.asdict(config), training)
+        check_settings(out / f"training-{name}.json", dataclasses.asdict(config), training, write=self.is_main)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.colors_only = LEVEL_OF.get(name, 0) == 0
         self.crops = AugmentedCrops(
@@ -143,7 +144,7 @@ class Trainer:
 
     def maps(self, pictures: np.ndarray) -> dict[str, torch.Tensor]:
         """(B, 3, S, S) uint8 crops -> the token maps that this part needs."""
-        values = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).float() / 255
+        values = torch.from_numpy(pictures).to(self.device).float() / 255
         if self.colors_only:
             return color_maps(nearest_color(values.movedim(1, -1), self.encoder.tables[0]), self.encoder.tables[0])
         return self.split(self.encoder(values))
@@ -156,10 +157,12 @@ class Trainer:
     def disturb(self, maps: dict[str, torch.Tensor], rng: np.random.Generator) -> tuple[dict, torch.Tensor]:
         """Replace a share of the context's codes by similar ones; returns the maps, and (B,) that share."""
         batch = len(maps["color"])
+        if self.name not in CONTEXTS:
+            return maps, torch.zeros(batch, device=self.device)
         share = torch.from_numpy(rng.uniform(0, self.config.noise, batch) * (rng.random(batch) < 0.5)).float()
         share = share.to(self.device)
         disturbed = {}
-        for name, _ in CONTEXTS.get(self.name, ()):
+        for name, _ in CONTEXTS[self.name]:
             codes, near = maps[name], self.near[LEVEL_OF[name]]
             other = near[codes, torch.randint(near.shape[1], codes.shape, device=codes.device)]
             disturbed[name] = torch.where(
@@ -184,7 +187,7 @@ class Trainer:
             np.where(rng.random(len(labels)) < config.label_dropout, len(self.prior.classes), labels)
         )
         places = None
-        if config.scored < 1:
+        if config.scored < 1 and self.name in CONTEXTS:
             tokens = maps[self.name].numel()
             places = torch.randperm(tokens, device=self.device)[: round(tokens * config.scored)]
         self.net.train()

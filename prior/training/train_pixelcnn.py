@@ -43,6 +43,8 @@ class Trainer:
         source = TokenizerConfig.load(tokenizer)
         self.codebooks = Codebooks.of_artifact(tokenizer, source)
         patch = self.codebooks.patch
+        if config.validate_every < 1:
+            raise ValueError(f"validate_every {config.validate_every}; accepted: at least 1")
         if config.size < patch or config.size % patch:
             raise ValueError(f"pictures of {config.size} pixels; accepted: multiples of the patch, {patch}")
         if not 0 < config.least <= 1:
@@ -78,7 +80,7 @@ class Trainer:
                 f"a batch of {config.batch}; accepted: as many pictures for each of {self.processes} processes"
             )
         begin_or_resume(out, self.prior, write=self.is_main)
-        check_settings(out / "training.json", dataclasses.asdict(config), training)
+        check_settings(out / "training.json", dataclasses.asdict(config), training, write=self.is_main)
         self.encoder = TorchEncoder(self.codebooks, self.device)
         self.crops = LabeledCrops(
             Photos(training, shortest=max(config.size, 256)),

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from space.hosting.app_process import running_app
-from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES
+from space.widgets.photo_picker import EXAMPLE_PHOTOS
 
 FOLDER = Path("runs/screenshots")
 LOOKS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))  # width in pixels, theme
@@ -110,7 +110,7 @@ def walk(page: Page) -> Iterator[str]:
 
 
 def reconstruct(page: Page) -> None:
-    upload_example(page, "photo", "coffee")
+    choose_example(page, "photo", "coffee")
     page.locator("#numbers table").wait_for(state="attached")
     page.locator("#comparison img").nth(1).wait_for()
 
@@ -126,20 +126,20 @@ def sketch(page: Page) -> None:
 
 
 def complete(page: Page) -> None:
-    upload_example(page, "complete-photo", "blossom")
+    choose_example(page, "complete-photo", "blossom")
     page.locator("#complete-canvas canvas").first.wait_for()
     page.get_by_role("button", name="Complete the photo").click()
     wait_for_pictures(page, "complete-")
 
 
 def recolor(page: Page) -> None:
-    upload_example(page, "recolor-photo", "blossom")
+    choose_example(page, "recolor-photo", "blossom")
     page.get_by_role("button", name="Draw new colors").click()
     wait_for_pictures(page, "recolor-")
 
 
 def look_inside(page: Page) -> None:
-    upload_example(page, "inside-photo", "blossom")
+    choose_example(page, "inside-photo", "blossom")
     page.locator("#surprise-numbers table").wait_for(state="attached")
     page.locator("#expected .expected").wait_for()
     page.locator(".usage", has_text="your photo").nth(2).wait_for()
@@ -149,10 +149,10 @@ def how_it_works(page: Page) -> None:
     page.locator("#story .papers").wait_for()
 
 
-def upload_example(page: Page, picker: str, name: str) -> None:
-    """Upload an example photo, and wait until it is shown."""
-    page.set_input_files(f"#{picker} input[type=file]", EXAMPLES / EXAMPLE_PHOTOS[name])
-    page.locator(f"#{picker} img").wait_for()
+def choose_example(page: Page, picker: str, name: str) -> None:
+    """Click an example photo, and wait until it is shown."""
+    page.get_by_role("button", name=name).locator("visible=true").first.click()
+    page.locator(f'#{picker} img[src*="{EXAMPLE_PHOTOS[name]}"]').wait_for()
 
 
 def wait_for_pictures(page: Page, prefix: str = "") -> None:

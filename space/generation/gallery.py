@@ -38,7 +38,11 @@ def gallery(
         for name, fraction in progress
     )
     above = f'<div class="given">{figures(conditions)}</div>' if conditions else ""
-    link = f' <a href="{html.escape(address)}">Link to these</a>' if address else ""
+    link = (
+        f' <a href="{html.escape(address)}" target="_blank" rel="noopener">Link to these settings</a>'
+        if address
+        else ""
+    )
     return (
         f'<p class="words" role="status">{html.escape(status)}{link}</p><ol class="layers">{bars}</ol>{above}'
         f'<div class="tiles{" crisp" if crisp else ""}" data-count="{len(tiles)}">{figures(tiles)}</div>'

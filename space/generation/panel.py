@@ -13,9 +13,7 @@ from gradio.blocks import Block
 from prior.sampler import Sampler
 from space.events import MODEL_QUEUE, QUIET, Update, scroll_to
 from space.generation.generate import GenerationView, generate
-from space.generation.request import ANY, MAX_PICTURES, MAX_SEED, GenerationRequest
-
-FIRST_SEED = 1
+from space.generation.request import ANY, DEFAULT_COUNT, FIRST_SEED, MAX_PICTURES, MAX_SEED, GenerationRequest
 
 
 class RunningVisits:
@@ -44,8 +42,8 @@ class RunningVisits:
 class Panel:
     """The right-hand column of a tab: an introduction, then new pictures as they grow, Stop, downloads and a table.
 
-    running: shared by the panels whose Stop buttons call the same endpoint. introduction: HTML. prefix: of the ids of
-    the panel's parts.
+    running: shared by all panels, so that `/stop` and every Stop button end the visitor's run. introduction: HTML.
+    prefix: of the ids of the panel's parts.
     """
 
     def __init__(self, running: RunningVisits, introduction: str, *, prefix: str = ""):
@@ -54,7 +52,7 @@ class Panel:
             with gr.Column() as self.introduction:
                 gr.HTML(introduction, elem_id=f"{prefix}what-it-writes", elem_classes="welcome")
             with gr.Row(visible=False, elem_classes="under") as self.queue_row:
-                gr.HTML('<p class="words" role="status">Waiting for the model</p>')
+                self.waiting = gr.HTML('<p class="words" role="status">Waiting for the model</p>', elem_classes="live")
                 self.leave_button = gr.Button("Leave the queue", size="sm")
             with gr.Column(visible=False) as self.stage:
                 self.live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
@@ -94,7 +92,11 @@ class Panel:
 
     def show_queue(self, waiting: bool) -> Update:
         """What is seen between a click and the first code: also the last result, which stays if a request fails."""
-        return {self.queue_row: gr.update(visible=waiting), self.done_row: gr.update(visible=not waiting)}
+        return {
+            self.queue_row: gr.update(visible=waiting),
+            self.stop_row: gr.update(visible=False),
+            self.done_row: gr.update(visible=not waiting),
+        }
 
     def generate(self, sampler: Sampler, request: GenerationRequest, visitor: gr.Request) -> Iterator[Update]:
         """Draw new pictures until they are done, or until this visitor clicks Stop."""
@@ -125,19 +127,24 @@ class Panel:
         unless `keep_seed` is checked. A call by a program takes the seed it gives.
         """
         clicks = [each.click for each in (button, self.again_button, *examples)]
-        shown: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": self.live, **MODEL_QUEUE}
+        shown: dict[str, Any] = {
+            "show_progress": "minimal",
+            "show_progress_on": [self.waiting, self.live],
+            **MODEL_QUEUE,
+        }
         private: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last", **shown}
         # Without the queue: the model may still be busy with another visitor.
-        rows: list[Block] = [self.queue_row, self.done_row]
+        rows: list[Block] = [self.queue_row, self.stop_row, self.done_row]
         gr.on(clicks, lambda: self.show_queue(True), None, rows, **QUIET)
         gr.Button(visible=False).click(handler, inputs, self.outputs, api_name=api_name, **shown)
+        filled_in = None
         begun = [gr.on([button.click, self.again_button.click], next_seed, [seed, keep_seed], seed, **QUIET)]
         if examples:
             filled_in = gr.on([each.click for each in examples], choose, None, chosen, **QUIET)
-            begun.append(filled_in.then(next_seed, [seed, keep_seed], seed, **QUIET))
-        runs = [each.then(handler, inputs, self.outputs, **private) for each in begun]
-        for run in runs:
-            run.failure(lambda: self.show_queue(False), None, rows, **QUIET)
+            begun += [filled_in, filled_in.then(next_seed, [seed, keep_seed], seed, **QUIET)]
+        runs = [each.then(handler, inputs, self.outputs, **private) for each in begun if each is not filled_in]
+        for event in (*begun, *runs):
+            event.failure(lambda: self.show_queue(False), None, rows, **QUIET)
         self.stop_button.click(self.running.stop, None, None, **QUIET)
         self.leave_button.click(lambda: self.show_queue(False), None, rows, cancels=runs, **QUIET)
         gr.on(clicks, None, js=scroll_to(self.elem_id), api_visibility="private")
@@ -161,13 +168,13 @@ def choose_kind(kinds: Sequence[str], *, elem_id: str, label: str = "Kind of flo
 def choose_count(*, prefix: str = "") -> tuple[gr.Slider, gr.Number, gr.Checkbox]:
     """(number of pictures, seed, whether to keep the seed). prefix: of the ids."""
     with gr.Row(elem_id=f"{prefix}how-many", elem_classes="how-many", equal_height=True):
-        count = gr.Slider(1, MAX_PICTURES, 4, step=1, label="Pictures", min_width=120)
+        count = gr.Slider(1, MAX_PICTURES, DEFAULT_COUNT, step=1, label="Pictures", min_width=120)
         with gr.Column(min_width=120, elem_id=f"{prefix}seed", elem_classes="seed"):
             seed = gr.Number(FIRST_SEED, label="Seed", precision=0)
             keep = gr.Checkbox(False, label="Keep", elem_id=f"{prefix}keep-seed", elem_classes="keep-seed")
     return count, seed, keep
 
 
-def next_seed(seed: float | None, keep: bool) -> int | None:
+def next_seed(seed: float | None, keep: bool) -> int:
     """The seed of the next pictures: the same if it is kept, else a random one, 0 to 2147483647."""
     return secrets.randbelow(MAX_SEED + 1) if seed is None or not keep else int(seed)

@@ -10,6 +10,7 @@ from space.generation.conditioning import Conditioning
 ANY = "Any kind"
 MAX_PICTURES = 8
 MAX_SEED = 2**31 - 1
+DEFAULT_COUNT, FIRST_SEED = 4, 1
 
 
 @dataclass(frozen=True, eq=False)

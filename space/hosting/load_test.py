@@ -92,7 +92,7 @@ def drive(url: str, config: LoadConfig) -> dict:
         "failures": [f"{request.act}: {request.failure}" for request in record.done if request.failure],
         "unfinished": record.begun - len(record.done),
         "tabs_left_open": len(open_tabs),
-        "largest_place_told": max((request.rank for request in record.done), default=0),
+        "largest_queue_place": max((request.rank for request in record.done), default=0),
         "acts": {act: times(record, act) for act in ACTS if any(request.act == act for request in record.done)},
         "memory": growth and dict(zip(("mib_warm", "mib_end", "growth_percent"), growth, strict=True)),
         "memory_over_time": record.memory[:: max(1, len(record.memory) // 60)],
@@ -132,7 +132,7 @@ def report_text(report: dict) -> str:
     lines.append(
         f"{report['requests']} requests by {report['config']['visitors']} visitors in {report['seconds']:.0f} s: "
         f"{len(report['failures'])} failed, {report['lost']} lost; largest place in the queue: "
-        f"{report['largest_place_told']}; tabs left open: {report['tabs_left_open']}"
+        f"{report['largest_queue_place']}; tabs left open: {report['tabs_left_open']}"
     )
     if report["memory"]:
         memory = report["memory"]

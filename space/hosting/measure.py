@@ -102,7 +102,7 @@ def space_variables() -> dict[str, str]:
 
 
 def visit(url: str, photo: Path) -> tuple[float, float, float, float]:
-    """Reconstruct a photo and draw a new picture -> (PSNR dB, seconds, bits a patch, seconds)."""
+    """Reconstruct a photo and draw a new picture -> (PSNR dB, seconds, bits per patch, seconds)."""
     with visitor(url) as client:
         begin = time.perf_counter()
         *_, numbers, _ = client.predict(handle_file(photo), 512, "int8", api_name="/reconstruct")

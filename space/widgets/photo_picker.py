@@ -51,27 +51,37 @@ def photo_picker(
 
 def file_in_snippet(name: str) -> dict[str, Any]:
     """A file as the snippets of "Use via API" show it: `handle_file('photo.jpg')`."""
-    return {"path": name, "meta": {"_type": "gradio.FileData"}, "orig_name": name}
+    return {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}, "orig_name": name}
 
 
 class SharedPhoto:
-    """The photo that a visitor chose last on any tab, which is brought to every tab that is opened."""
+    """The photo that a visitor chose last on any tab, which is brought to every tab that is opened.
+
+    All of this runs in the browser: a handler that leaves a component as it is (`gr.skip()`) would make Gradio forget
+    the component's own `preprocess`.
+    """
 
     def __init__(self) -> None:
-        self.latest = gr.State()
+        self.latest = hidden_photo()
 
     def follow(self, photo: gr.Image) -> None:
         """Remember what is chosen there."""
-        photo.change(lambda photo, latest: photo or latest, [photo, self.latest], self.latest, **QUIET)
+        keep = "(photo, latest) => photo ?? latest"
+        photo.change(None, [photo, self.latest], self.latest, js=keep, api_visibility="private")
 
-    def bring(self, photo: gr.Image, *opened: Callable[..., Any]) -> gr.events.Dependency:
-        """Fill in `photo` on the events `opened`."""
-        return gr.on(opened, brought, [self.latest, photo], photo, **QUIET)
+    def bring(self, photo: gr.Image, opened: Callable[..., Any]) -> gr.events.Dependency:
+        """Fill in `photo` on the event `opened`, unless a photo was chosen there."""
+        brought = hidden_photo()  # the one that was filled in last
+        js = "(latest, own, brought) => !own || own.path === brought?.path ? [latest, latest] : [own, brought]"
+        return opened(None, [self.latest, photo, brought], [photo, brought], js=js, api_visibility="private")
 
 
-def brought(latest: str | None, own: str | None) -> Any:
-    """The photo chosen last, unless it is there already or was deleted meanwhile."""
-    return gr.skip() if latest is None or latest == own or not Path(latest).exists() else latest
+def hidden_photo() -> gr.Image:
+    """An image that only programs and events see, whose value is like that of `photo_picker`."""
+    photo = gr.Image(label="photo", type="filepath", image_mode=None, visible=False)
+    photo.preprocess = uploaded_file  # type: ignore[method-assign]
+    photo.example_payload = partial(file_in_snippet, "photo.jpg")  # type: ignore[method-assign]
+    return photo
 
 
 def uploaded_file(payload: Any) -> str | None:

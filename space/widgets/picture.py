@@ -1,4 +1,4 @@
-"""A picture with a caption, as every tab shows it."""
+"""A picture with a caption."""
 
 import gradio as gr
 

@@ -368,5 +368,5 @@ def test_every_command_refuses_a_missing_folder_in_one_line(verb, artifact, tmp_
 def test_a_folder_is_never_written_over_itself(refused, tmp_path):
     make_photo(0, 16, 16).save(tmp_path / "photo.png")
     before = (tmp_path / "photo.png").read_bytes()
-    assert "overwrite itself" in refused("reconstruct", tmp_path, tmp_path)
+    assert "would be overwritten" in refused("reconstruct", tmp_path, tmp_path)
     assert (tmp_path / "photo.png").read_bytes() == before

@@ -512,3 +512,13 @@ def test_the_first_draft_is_the_picture_that_is_drawn_without_a_choice():
 def test_a_choice_from_none_or_too_many_is_refused(candidates):
     with pytest.raises(ValueError, match=f"best of {candidates}; accepted: 1 to 16"):
         Settings(candidates=candidates)
+
+
+def test_the_first_map_of_the_layout_is_run_to_its_end():
+    """Every token of the second map attends to all of the first, also where the lower part is known."""
+    known = {name: np.zeros((1, side, side), bool) for name, side in (("color_eighth", 4), ("color_quarter", 8))}
+    for mask in known.values():
+        mask[:, mask.shape[1] // 2 :] = True
+    order = order_by_map(known, reach=3)
+    assert [positions[0] for name, positions in order if name == "color_eighth"] == list(range(16))
+    assert [positions[0] for name, positions in order if name == "color_quarter"] == list(range(32))

@@ -41,6 +41,8 @@ def unfold(page: Page) -> None:
     """Open what is folded away."""
     for fold in page.locator(".label-wrap:not(.open)").locator("visible=true").all():
         fold.click()
+    for summary in page.locator("details:not([open]) > summary").locator("visible=true").all():
+        summary.click()
 
 
 def test_the_checks_find_what_is_wrong(browser: Browser):

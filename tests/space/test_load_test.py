@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from gradio.context import get_blocks_context
 from gradio_client import Client
 from gradio_client.client import Job
 from gradio_client.utils import Status
@@ -112,7 +113,7 @@ def test_a_run_that_was_left_ends_without_taking_stop_from_the_next():
 
 
 def test_a_drawing_that_is_closed_halfway_leaves_no_file_and_no_one_to_stop(lay_out, tmp_path, monkeypatch):
-    tab = lay_out(lambda: SampleTab(Models()))
+    tab = lay_out(lambda: SampleTab(Models(), RunningVisits(), get_blocks_context().root_block))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     drawing = tab.sample(ANY, 8, 1, "gpt", *[None] * 14, SimpleNamespace(session_hash="tab"))
     next(drawing)
@@ -135,7 +136,7 @@ def test_load_drives_a_page_and_reports_every_request(
     assert set(report["acts"]) <= set(ACTS) and len(report["acts"]) > 1
     for found in report["acts"].values():
         assert 0 <= found["waiting_p50"] <= found["waiting_p95"] and 0 <= found["service_p50"] <= found["service_p95"]
-    assert report["largest_place_told"] >= 1
+    assert report["largest_queue_place"] >= 1
     assert report["memory_over_time"][-1][1] > 100
     assert "8 requests by 3 visitors" in said and "0 failed, 0 lost" in said
 

@@ -110,7 +110,7 @@ def test_mcp_without_its_extra_is_one_clear_line():
 @pytest.mark.parametrize(("flag", "asked"), [(True, True), (False, None)])
 def test_mcp_is_asked_of_gradio(flag, asked, capsys, monkeypatch):
     given = {}
-    monkeypatch.setattr("space.page.end", lambda page: None)
+    monkeypatch.setattr("space.page.end", lambda page, uploads: None)
     monkeypatch.setattr("signal.signal", lambda *given: None)
 
     class Page:

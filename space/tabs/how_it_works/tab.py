@@ -1,6 +1,5 @@
 """The How it works tab: the three residuals of a photo, step by step."""
 
-from functools import partial
 from html import escape
 
 import gradio as gr
@@ -15,7 +14,7 @@ from space.models import Models
 from space.tabs.how_it_works.residuals import GAIN, Residuals, compute_residuals
 from space.uploads import read_photo
 from space.widgets.html import data_url
-from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, SharedPhoto, file_in_snippet, uploaded_file
+from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, SharedPhoto, hidden_photo
 
 MAX_PHOTO_SIZE = 400  # pixels per side: enough to see the patches
 ZOOM = 12  # screen pixels per pixel of the enlarged patch
@@ -41,9 +40,7 @@ PAPERS = (
 
 def build(models: Models, tab: gr.Tab, shared: SharedPhoto) -> None:
     """Lay out the tab inside the current `gr.Blocks` and connect it."""
-    photo = gr.Image(label="photo", type="filepath", visible=False)
-    photo.preprocess = uploaded_file  # type: ignore[method-assign]
-    photo.example_payload = partial(file_in_snippet, "photo.jpg")  # type: ignore[method-assign]
+    photo = hidden_photo()
     page = gr.HTML(label="explanation", elem_id="story", min_height=400)
     numbers = gr.JSON(label="numbers", visible=False)
 

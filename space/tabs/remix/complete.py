@@ -47,7 +47,7 @@ def build(models: Models, running: RunningVisits) -> gr.Image:
     def put_on_canvas(photo: str | None) -> Update:
         """Show the middle square of a chosen photo on the canvas, and choose a part to begin with."""
         with errors_as_messages():
-            square = None if photo is None else center_crop(read_photo(photo, MAX_PHOTO_SIZE), CANVAS_SIZE)
+            square = None if photo is None else center_crop(read_photo(photo, MAX_PHOTO_SIZE, quiet=True), CANVAS_SIZE)
         return {
             canvas: canvas_value(background=square),
             editor: gr.update(visible=photo is not None),

@@ -8,9 +8,9 @@ import gradio as gr
 
 from cst.images import fit_within, load_image
 from space.events import QUIET, Update, clicked_value, errors_as_messages
-from space.generation.address import SETTINGS, restored_fields
+from space.generation.address import restored_fields, setting_values
 from space.generation.panel import Panel, RunningVisits, choose_count, choose_kind
-from space.generation.request import ANY, GenerationRequest
+from space.generation.request import ANY, DEFAULT_COUNT, FIRST_SEED, GenerationRequest
 from space.models import NAMES, NO_PRIOR, Models
 from space.tabs.sample.settings import build_settings, fill_in, follow_model
 from space.widgets.intro import explain
@@ -113,10 +113,15 @@ class SampleTab:
             yield from self.panel.generate(sampler, request, visitor)
 
     def restore(self, visitor: gr.Request) -> list:
-        """The fields of the address that the page was opened with: kind, count, seed, whether to keep it, model, ..."""
+        """The fields of the address that the page was opened with: kind, count, seed, whether to keep it, model, ...
+
+        Every value is given: see `SharedPhoto` for why none is skipped.
+        """
         restored = restored_fields(visitor.query_params, self.models.sampler(self.models.kinds[0]).classes)
         if restored is None or restored[3] not in self.models.kinds:
-            return [gr.skip()] * (5 + len(SETTINGS))
+            model = self.models.kinds[0]
+            defaults = setting_values(self.models.sampler(model).defaults)
+            return [ANY, DEFAULT_COUNT, FIRST_SEED, False, model, *defaults]
         kind, count, seed, model, settings = restored
         return [kind, count, seed, True, model, *settings]
 
