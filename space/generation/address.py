@@ -1,5 +1,6 @@
 """The address of a result: it restores the fields of the Sample tab."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from urllib.parse import urlencode
@@ -39,17 +40,21 @@ def restored_fields(
     if query.get("tab") != "sample":
         return None
     model = query["model"] if query.get("model") in DEFAULTS else next(iter(DEFAULTS))
-    kinds = {name.lower(): name for name in classes}
-    kind = kinds.get(query.get("kind", "").lower().replace("-", " "), ANY)
-    count, seed = number(query, "count", 4, 1, MAX_PICTURES), number(query, "seed", 1, 0, MAX_SEED)
+    kind = {folded(name): name for name in classes}.get(folded(query.get("kind", "")), ANY)
+    count = number(query, "count", DEFAULT_COUNT, 1, MAX_PICTURES)
+    seed = number(query, "seed", FIRST_SEED, 0, MAX_SEED)
     defaults = setting_values(DEFAULTS[model])
-    return (
-        kind,
-        int(count),
-        int(seed),
-        model,
-        tuple(number(query, *pair) for pair in zip(SETTINGS, defaults, strict=True)),
-    )
+    values = tuple(number(query, *pair) for pair in zip(SETTINGS, defaults, strict=True))
+    try:
+        Settings(tuple(LevelSettings(*values[i : i + 4]) for i in (0, 4, 8)), values[12], int(values[13]))
+    except ValueError:
+        values = defaults
+    return kind, int(count), int(seed), model, values
+
+
+def folded(name: str) -> str:
+    """A class name, in which case, spaces, hyphens and underscores make no difference."""
+    return " ".join(re.split(r"[\s_-]+", name.casefold()))
 
 
 def number(query: Mapping[str, str], name: str, default: float, least: float = 0, largest: float = MAX_SEED) -> float:
