@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from prior.protocol import LevelSettings, Settings
 from prior.sampler import DEFAULTS
-from space.generation.request import ANY, MAX_PICTURES, MAX_SEED, GenerationRequest
+from space.generation.request import ANY, DEFAULT_COUNT, FIRST_SEED, MAX_PICTURES, MAX_SEED, GenerationRequest
 
 LEVELS = ("color", "shape", "texture")
 # The settings in the order of the fields on the page, with the names that `/sample` gives them.
