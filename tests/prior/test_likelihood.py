@@ -131,7 +131,7 @@ def test_evaluate_prints_every_reference_and_prior(
         assert f"| {name} |" in said
     assert said.count("| fixed length | 4.00 | 5.00 | 6.00 | 15.00 | 0.234 |") == 2  # pictures of two sizes
     assert "at 64x64 pixels" in said and "at 32x32 pixels" in said
-    assert (tmp_path / "kept" / "64-3" / "held-out" / "set.json").exists()
+    assert (tmp_path / "kept" / "64-1-3" / "held-out" / "set.json").exists()
 
 
 def test_nearest_saves_a_sheet_a_prior(gpt_folder, artifact, kinds_of_photo, tmp_path, capsys):

@@ -147,7 +147,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, tmp_path):
     [
         (["--size", "96"], "pictures of 96 pixels; accepted: multiples of 64"),
         (["--size", "0"], "pictures of 0 pixels"),
-        (["--batch", "0"], "a batch of 0; accepted: at least 1"),
+        (["--batch", "0"], "batch 0; accepted: at least 1"),
         (["--precision", "fp16"], "no precision 'fp16'; accepted: auto, bf16, no"),
         (["--least", "1.5"], "crops of at least 1.5 of a photo; accepted: above 0 and at most 1"),
         (["--scored", "0"], "a share of 0.0 of the tokens scored; accepted: above 0 and at most 1"),
