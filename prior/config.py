@@ -12,17 +12,26 @@ VERSION = 1
 PRETRAINED = Path(__file__).parent / "pretrained"  # one folder per prior: gpt, pixelcnn
 
 
-# The GPT's maps, coarse to fine: colors of smaller and smaller cells, then the three levels of every patch.
-CELLS = {"color_eighth": 8, "color_quarter": 4, "color_half": 2}  # patches on each side of a cell
-COARSE = tuple(CELLS)
+# The GPT's maps, coarse to fine: colors of smaller and smaller cells, then the tokens of the picture at half its size,
+# then those at its full size.
+CELLS = {  # patches on each side of a cell
+    "color_eighth": 8, "color_quarter": 4, "color_half": 2, "shape_half": 2, "texture_half": 2,
+}  # fmt: skip
+COARSE = ("color_eighth", "color_quarter", "color_half")  # the color maps before the last
+HALF = ("color_half", "shape_half", "texture_half")  # the tokens of the picture at half its size
 LAYOUT = COARSE[:2]  # the maps that are written as one sequence
-LEVEL_OF = {**dict.fromkeys(COARSE, 0), "color": 0, "shape": 1, "texture": 2}  # the codebook of each map
+LEVEL_OF = {  # the codebook of each map
+    **dict.fromkeys((*COARSE, "color"), 0), **dict.fromkeys(("shape_half", "shape"), 1),
+    **dict.fromkeys(("texture_half", "texture"), 2),
+}  # fmt: skip
 # The coarser maps that each finer map is conditioned on, and how many times finer its own grid is.
 CONTEXTS: dict[str, tuple[tuple[str, int], ...]] = {
     "color_half": (("color_quarter", 2), ("color_eighth", 4)),
-    "color": (("color_half", 2), ("color_quarter", 4)),
-    "shape": (("color", 1), ("color_half", 2), ("color_quarter", 4)),
-    "texture": (("shape", 1), ("color", 1), ("color_half", 2), ("color_quarter", 4)),
+    "shape_half": (("color_half", 1), ("color_quarter", 2)),
+    "texture_half": (("shape_half", 1), ("color_half", 1)),
+    "color": (("color_half", 2), ("shape_half", 2), ("texture_half", 2)),
+    "shape": (("color", 1), ("shape_half", 2), ("texture_half", 2)),
+    "texture": (("shape", 1), ("color", 1), ("texture_half", 2)),
 }
 PARTS = ("layout", *CONTEXTS)
 
@@ -38,7 +47,7 @@ class GPTConfig:
     hidden: int = 704  # of the gated feed-forward layers
     heads: int = 2
     layout_layers: int = 8
-    detail_layers: tuple[int, ...] = (4, 3, 3, 3)
+    detail_layers: tuple[int, ...] = (4, 4, 4, 2, 2, 2)
     embedding: int = 64  # width of one token in the windows
     window: int = 7  # side of the window on the map being written, up and left; also of its attention
     context: int = 5  # side of the windows on coarser maps and levels
@@ -64,11 +73,18 @@ ModelConfig = GPTConfig | PixelCNNConfig
 KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
 PRESETS: dict[str, ModelConfig] = {
     "tiny": GPTConfig(
-        width=32, hidden=64, layout_layers=1, detail_layers=(1, 1, 1, 1), embedding=16, window=5, context=3, dropout=0.1
+        width=32,
+        hidden=64,
+        layout_layers=1,
+        detail_layers=(1, 1, 1, 1, 1, 1),
+        embedding=16,
+        window=5,
+        context=3,
+        dropout=0.1,
     ),
     "small": GPTConfig(),
     "base": GPTConfig(width=384, hidden=1024, heads=3),
-    "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 5, 5, 5)),
+    "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 10, 10, 5, 5, 5)),
     "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3, dropout=0.0),
     "pixelcnn": PixelCNNConfig(),
     "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),
@@ -135,6 +151,8 @@ class GPTTrainConfig:
 GPT_PARTS: dict[str, GPTTrainConfig] = {
     "layout": GPTTrainConfig(steps=3600, batch=64),
     "color_half": GPTTrainConfig(steps=3200, batch=32),
+    "shape_half": GPTTrainConfig(steps=1600, batch=32),
+    "texture_half": GPTTrainConfig(steps=1600, batch=32, scored=0.5),
     "color": GPTTrainConfig(steps=900, batch=8, least=0.75),
     "shape": GPTTrainConfig(steps=1600, batch=8, least=0.75),
     "texture": GPTTrainConfig(steps=1000, batch=8, least=0.75, scored=0.5),

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prior.config import CELLS
+from prior.config import CELLS, COARSE
 
 
 def nearest_color(colors: Tensor, centroids: Tensor) -> Tensor:
@@ -13,15 +13,17 @@ def nearest_color(colors: Tensor, centroids: Tensor) -> Tensor:
     return scores.round(decimals=6).argmax(1).view(colors.shape[:-1])
 
 
-def color_maps(codes: Tensor, centroids: Tensor) -> dict[str, Tensor]:
-    """Color codes (B, h, w) int64 -> the maps of `CELLS` and "color", (B, h / cell, w / cell) each.
+def color_maps(codes: Tensor, centroids: Tensor, *, finest: str = "color") -> dict[str, Tensor]:
+    """Color codes (B, h, w) int64 of the map `finest` -> that map and all coarser ones of `COARSE`.
 
-    A coarse color is the centroid nearest to the mean of the centroids it covers, so the codes define the pyramid.
+    A coarse color is the centroid nearest to the mean of the centroids it covers.
     """
     centroids = centroids.double()
     fine = centroids[codes].movedim(-1, 1)  # (B, 3, h, w)
-    means = {name: F.avg_pool2d(fine, cell).movedim(1, -1) for name, cell in CELLS.items()}
-    return {**{name: nearest_color(colors, centroids) for name, colors in means.items()}, "color": codes}
+    own = CELLS.get(finest, 1)
+    cells = {name: CELLS[name] // own for name in COARSE if CELLS[name] > own}
+    means = {name: F.avg_pool2d(fine, cell).movedim(1, -1) for name, cell in cells.items()}
+    return {**{name: nearest_color(colors, centroids) for name, colors in means.items()}, finest: codes}
 
 
 def near_codes(centroids: Tensor, count: int = 8) -> Tensor:

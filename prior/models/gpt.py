@@ -336,6 +336,12 @@ def step_blocks(
     return x, torch.stack([torch.stack(new_keys), torch.stack(new_values)])
 
 
+def table_levels(name: str) -> list[int]:
+    """The levels of the embedding tables of a part, the one of its own tokens last."""
+    own = LEVEL_OF.get(name, 0)
+    return [*sorted({LEVEL_OF[other] for other, _ in CONTEXTS.get(name, ())} - {own}), own]
+
+
 class GPT(nn.Module):
     """p(tokens | class), coarse to fine: the color maps from coarse to the whole grid, then shapes, then textures.
 
@@ -352,10 +358,9 @@ class GPT(nn.Module):
         self.register_buffer("colors", torch.zeros(levels[0].size, 3))  # the centroids, which define the color maps
         parts: dict[str, Layout | Detail] = {"layout": Layout(config, levels[0].size, grid, classes)}
         for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
-            index = LEVEL_OF[name]
-            sizes = [level.size for level in levels[: index + 1]]
-            tables = [(LEVEL_OF[other], factor) for other, factor in contexts]
-            parts[name] = Detail(config, layers, sizes, tables, classes)
+            order = table_levels(name)
+            tables = [(order.index(LEVEL_OF[other]), factor) for other, factor in contexts]
+            parts[name] = Detail(config, layers, [levels[index].size for index in order], tables, classes)
         self.parts = module_dict(parts)
 
     @torch.no_grad()
@@ -365,7 +370,8 @@ class GPT(nn.Module):
         for name, part in self.parts.items():
             stems = part.stems if isinstance(part, Layout) else [part.stem]
             for stem in stems:
-                for table, centroids in zip(stem.tables, codebooks, strict=False):
+                for table, level in zip(stem.tables, table_levels(name), strict=True):
+                    centroids = codebooks[level]
                     table.weight[:-1] = codebook_features(centroids, table.embedding_dim)
                     table.weight[-1] = 0
             centroids = codebooks[LEVEL_OF.get(name, 0)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors.torch import save_file
 from tqdm import tqdm
@@ -21,7 +22,7 @@ from cst.training import checkpoint
 from cst.training.muon import Muon
 from cst.training.optimization import update_ema, use_bf16
 from cst.training.run_settings import check_settings
-from prior.config import CELLS, CONTEXTS, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
+from prior.config import CELLS, CONTEXTS, HALF, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT
 from prior.torch_runtime import assemble
@@ -79,33 +80,38 @@ class Trainer:
         begin_or_resume(out, self.prior, write=self.is_main)
         check_settings(out / f"training-{name}.json", dataclasses.asdict(config), training, write=self.is_main)
         self.encoder = TorchEncoder(self.codebooks, self.device)
-        self.colors_only = LEVEL_OF.get(name, 0) == 0
+        self.colors_only = name in (LAYOUT[0], "layout", "color_half")
+        self.half_only = name in HALF[1:]
         self.crops = AugmentedCrops(
             Photos(training, shortest=config.size, memory_gib=8),
             [classes.index(entry.label) for entry in training],
-            size=side if self.colors_only else config.size,
+            size=side if self.colors_only else config.size // 2 if self.half_only else config.size,
             batch=config.batch,
             least=config.least,
             full=config.size,
             tint=config.tint,
             seed=config.seed + 7919 * self.accelerator.process_index,
-            turned=name in ("layout", "color_half"),
+            turned=name in ("layout", *HALF),
             coarse=self.colors_only,
         )
-        self.near = {level: near_codes(self.encoder.tables[level]) for level in (0, 1)}
+        self.near = {level: near_codes(self.encoder.tables[level]) for level in (0, 1, 2)}
         self._build()
         if self.is_main:
             with replacing(out / "colors.safetensors") as part:
                 save_file({"colors": self.net.colors.contiguous()}, part)
-            held_out_set = TokenSet.of(held_out, self.prior, self.codebooks, cache=out / "held-out")
+            half = dataclasses.replace(self.prior, grid=(side // 2, side // 2))
+            sets = [
+                TokenSet.of(held_out, prior, self.codebooks, cache=out / f"held-out-{prior.grid[0]}")
+                for prior in (half, self.prior)
+            ]
             some = slice(config.validate_on)
-            self.held_out, self.held_out_labels = (
+            self.held_out_half, self.held_out, self.held_out_labels = (
                 torch.from_numpy(array[some].astype(np.int64)).to(self.device)
-                for array in (held_out_set.tokens, held_out_set.labels)
+                for array in (sets[0].tokens, sets[1].tokens, sets[1].labels)
             )
             print(
                 f"{name}: {len(training)} photos of {len(classes)} classes, measured on {len(self.held_out)} of "
-                f"{len(held_out_set)} held out; "
+                f"{len(sets[1])} held out; "
                 f"{sum(p.numel() for p in self.part.parameters()) / 1e6:.1f}M parameters on {self.device}, "
                 f"bf16 {bf16}, from step {self.first}",
                 flush=True,
@@ -147,16 +153,21 @@ class Trainer:
         values = torch.from_numpy(pictures).to(self.device).float() / 255
         if self.colors_only:
             return color_maps(nearest_color(values.movedim(1, -1), self.encoder.tables[0]), self.encoder.tables[0])
-        return self.split(self.encoder(values))
+        if self.half_only:
+            return self.split(self.encoder(values))
+        return self.split(self.encoder(F.avg_pool2d(values, 2)), self.encoder(values))
 
-    def split(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(B, 3, h, w) tokens -> every map."""
-        maps = color_maps(tokens[:, 0], self.encoder.tables[0])
-        return {**maps, "shape": tokens[:, 1], "texture": tokens[:, 2]}
+    def split(self, half: torch.Tensor, tokens: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """The tokens of pictures at half their size, and at their full size if they are needed -> every map."""
+        coarse = color_maps(half[:, 0], self.encoder.tables[0], finest=HALF[0])
+        maps = {**coarse, **dict(zip(HALF[1:], half[:, 1:].unbind(1), strict=True))}
+        if tokens is not None:
+            maps |= dict(zip(("color", "shape", "texture"), tokens.unbind(1), strict=True))
+        return maps
 
     def disturb(self, maps: dict[str, torch.Tensor], rng: np.random.Generator) -> tuple[dict, torch.Tensor]:
         """Replace a share of the context's codes by similar ones; returns the maps, and (B,) that share."""
-        batch = len(maps["color"])
+        batch = len(next(iter(maps.values())))
         if self.name not in CONTEXTS:
             return maps, torch.zeros(batch, device=self.device)
         share = torch.from_numpy(rng.uniform(0, self.config.noise, batch) * (rng.random(batch) < 0.5)).float()
@@ -217,7 +228,12 @@ class Trainer:
         total, count = 0.0, 0
         for start in range(0, len(self.held_out), 16):
             part = slice(start, start + 16)
-            scores = self.ema(self.name, self.split(self.held_out[part]), self.held_out_labels[part], dtype=self.dtype)
+            scores = self.ema(
+                self.name,
+                self.split(self.held_out_half[part], self.held_out[part]),
+                self.held_out_labels[part],
+                dtype=self.dtype,
+            )
             total, count = total - scores.sum().item(), count + scores.numel()
         bits = total / math.log(2) / count
         self.history.append({"step": step, "bits": bits, "train": training})
