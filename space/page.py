@@ -49,6 +49,7 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
         running, shared = RunningVisits(), SharedPhoto()
         if models.kinds:  # for programs; the page's own Stop buttons do the same
             gr.Button(visible=False).click(running.stop, None, None, api_name="stop", queue=False)
+        restore = gr.Button("Restore the fields of the address", elem_id="restore")  # clicked by address.js
         gr.HTML(HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Reconstruct", id="reconstruct"):
@@ -56,7 +57,7 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
             with gr.Tab("Sketch", id="sketch"):
                 sketch.build(models, running)
             with gr.Tab("Sample", id="sample"):
-                SampleTab(models, running, page)
+                SampleTab(models, running, restore)
             with gr.Tab("Remix", id="remix") as tab:
                 for photo in remix.build(models, running):
                     shared.follow(photo)

@@ -17,9 +17,11 @@
   });
   addEventListener("popstate", show);
   const observer = new MutationObserver(() => {
-    if (tabs().length === 0) return;
+    if (tabs().length === 0 || !document.getElementById("restore")) return;
     observer.disconnect();
     if (wanted()) show();
+    const fields = [...new URLSearchParams(location.search).keys()].filter((key) => key !== "tab" && !key.startsWith("__"));
+    if (wanted() === "sample" && fields.length) document.getElementById("restore")?.click();
   });
   observer.observe(document.body, { childList: true, subtree: true });
 }

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import pytest
-from gradio.context import get_blocks_context
 from gradio_client import Client
 from gradio_client.client import Job
 from gradio_client.utils import Status
@@ -113,7 +113,7 @@ def test_a_run_that_was_left_ends_without_taking_stop_from_the_next():
 
 
 def test_a_drawing_that_is_closed_halfway_leaves_no_file_and_no_one_to_stop(lay_out, tmp_path, monkeypatch):
-    tab = lay_out(lambda: SampleTab(Models(), RunningVisits(), get_blocks_context().root_block))
+    tab = lay_out(lambda: SampleTab(Models(), RunningVisits(), gr.Button()))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     drawing = tab.sample(ANY, 8, 1, "gpt", *[None] * 14, SimpleNamespace(session_hash="tab"))
     next(drawing)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from support.accessibility import violations
-from support.browser import upload
+from support.browser import upload, wait_for_result
 
 PATIENCE = 180_000  # ms: other work may be running on the machine
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
@@ -35,6 +35,7 @@ def test_how_it_works_is_told_with_the_visitor_s_photo(visit: Callable[..., Page
     expect(page.locator("#story .lead")).to_contain_text("an example", timeout=PATIENCE)
     page.get_by_role("tab", name="Reconstruct").click()
     upload(page, PHOTO)
+    wait_for_result(page)
     page.get_by_role("tab", name="How it works").click()
     expect(page.locator("#story .lead")).to_contain_text("your photo", timeout=PATIENCE)
     expect(page.locator("#story .sum figure")).to_have_count(16)
@@ -43,6 +44,7 @@ def test_how_it_works_is_told_with_the_visitor_s_photo(visit: Callable[..., Page
 def test_a_photo_is_there_on_every_tab(visit: Callable[..., Page]):
     page = visit(1280, "light")
     upload(page, PHOTO)
+    wait_for_result(page)
     page.get_by_role("tab", name="Remix").click()
     expect(page.locator("#complete-photo img")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("tab", name="Look inside").click()

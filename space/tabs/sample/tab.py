@@ -32,7 +32,7 @@ ABOUT = {
 class SampleTab:
     """Lays out the tab inside the current `gr.Blocks` and connects it; without a model it only explains why."""
 
-    def __init__(self, models: Models, running: RunningVisits, page: gr.Blocks):
+    def __init__(self, models: Models, running: RunningVisits, restore: gr.Button):
         self.models, self.running = models, running
         if not models.kinds:
             gr.HTML(f"<p>{NO_PRIOR}</p>", elem_id="refusal")
@@ -46,7 +46,7 @@ class SampleTab:
             keep_seed=keep_seed, api_name="sample", examples=favorites, choose=self.choose_favorite, chosen=[self.kind],
         )  # fmt: skip
         fields = [self.kind, count, seed, keep_seed, model, *settings]
-        page.load(self.restore, None, fields, **QUIET)
+        restore.click(self.restore, None, fields, **QUIET)
         model.input(follow_model(models, settings), [model, *settings], settings, **QUIET)
 
     def build_fields(self) -> tuple[list[gr.Button], gr.Button, gr.Slider, gr.Number, gr.Checkbox, gr.Radio, list]:
@@ -113,7 +113,7 @@ class SampleTab:
             yield from self.panel.generate(sampler, request, visitor)
 
     def restore(self, visitor: gr.Request) -> list:
-        """The fields of the address that the page was opened with: kind, count, seed, whether to keep it, model, ...
+        """The fields of the page's address: kind, count, seed, whether to keep it, model, and all settings.
 
         Every value is given: see `SharedPhoto` for why none is skipped.
         """
