@@ -55,7 +55,6 @@ class Panel:
                 self.waiting = gr.HTML('<p class="words" role="status">Waiting for the model</p>', elem_classes="live")
                 self.leave_button = gr.Button("Leave the queue", size="sm")
             with gr.Column(visible=False) as self.stage:
-                self.live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
                 with gr.Row(elem_classes="under"):
                     with gr.Row(visible=False) as self.stop_row:
                         self.stop_button = gr.Button("Stop", size="sm")
@@ -63,6 +62,7 @@ class Panel:
                         self.again_button = gr.Button("Draw again", size="sm")
                         self.sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
                         self.archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
+                self.live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
                 self.table = gr.HTML(label="table", elem_id=f"{prefix}drawn-numbers", elem_classes=["numbers", "drawn"])
             self.pictures = gr.Gallery(label="pictures", format="png", visible=False)
             self.numbers = gr.JSON(label="numbers", visible=False)
