@@ -47,7 +47,7 @@ class GPTConfig:
     hidden: int = 704  # of the gated feed-forward layers
     heads: int = 2
     layout_layers: int = 8
-    detail_layers: tuple[int, ...] = (4, 4, 4, 2, 2, 2)
+    detail_layers: tuple[int, ...] = (4, 4, 3, 3, 3, 3)
     embedding: int = 64  # width of one token in the windows
     window: int = 7  # side of the window on the map being written, up and left; also of its attention
     context: int = 5  # side of the windows on coarser maps and levels
@@ -84,7 +84,7 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     "small": GPTConfig(),
     "base": GPTConfig(width=384, hidden=1024, heads=3),
-    "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 10, 10, 5, 5, 5)),
+    "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 10, 8, 8, 8, 8)),
     "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3, dropout=0.0),
     "pixelcnn": PixelCNNConfig(),
     "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),
