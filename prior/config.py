@@ -19,6 +19,7 @@ CELLS = {  # patches on each side of a cell
 }  # fmt: skip
 COARSE = ("color_eighth", "color_quarter", "color_half")  # the color maps before the last
 HALF = ("color_half", "shape_half", "texture_half")  # the tokens of the picture at half its size
+FULL = ("color", "shape", "texture")
 LAYOUT = COARSE[:2]  # the maps that are written as one sequence
 LEVEL_OF = {  # the codebook of each map
     **dict.fromkeys((*COARSE, "color"), 0), **dict.fromkeys(("shape_half", "shape"), 1),

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
+from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.onnx_runtime import load_onnxruntime, session_options
 from cst.tokenizer.protocol import Level
-from prior.color_maps import coarse_maps
-from prior.config import CELLS, COARSE, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
+from prior.coarse_maps import coarse_maps, half_size_maps
+from prior.config import CELLS, COARSE, FULL, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
 from prior.decode_state import KVCache, Order, RowCache, order_by_map, order_by_patch
 from prior.sampling import Maps
 
@@ -33,11 +34,11 @@ def head_graph(level: str) -> str:
 class MapOrder:
     """The maps of a prior, and the order in which they are written.
 
-    colors: (V, 3) float32, the color centroids; of a GPT only.
+    codebooks: the tokenizer's, which define the coarser maps; of a GPT only.
     """
 
-    def __init__(self, model: GPTConfig | PixelCNNConfig, grid: tuple[int, int], colors: np.ndarray | None):
-        self.model, self.colors = model, colors
+    def __init__(self, model: GPTConfig | PixelCNNConfig, grid: tuple[int, int], codebooks: Codebooks | None):
+        self.model, self.codebooks = model, codebooks
         is_gpt = isinstance(model, GPTConfig)
         cell = CELLS[COARSE[-1]] if is_gpt else 1
         self.sketch_grid = (grid[0] // cell, grid[1] // cell)
@@ -46,12 +47,12 @@ class MapOrder:
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[Maps, Maps]:
         """See `Prior.prepare`."""
-        names = ("color", "shape", "texture")
-        maps = dict(zip(names, np.where(mask, known, 0).astype(np.int32).swapaxes(0, 1), strict=True))
-        fixed = dict(zip(names, mask.copy().swapaxes(0, 1), strict=True))
-        if self.colors is not None:
-            coarse, coarse_fixed = coarse_maps(maps["color"], fixed["color"], self.colors, sketch)
-            return {**coarse, **maps}, {**coarse_fixed, **fixed}
+        maps = dict(zip(FULL, np.where(mask, known, 0).astype(np.int32).swapaxes(0, 1), strict=True))
+        fixed = dict(zip(FULL, mask.copy().swapaxes(0, 1), strict=True))
+        if self.codebooks is not None:
+            coarse, coarse_fixed = coarse_maps(maps["color"], fixed["color"], self.codebooks.color, sketch)
+            half, half_fixed = half_size_maps(np.stack(list(maps.values()), 1), mask, self.codebooks)
+            return {**coarse, **half, **maps}, {**coarse_fixed, **half_fixed, **fixed}
         if sketch is not None:
             free = (sketch >= 0) & ~fixed["color"]
             maps["color"] = np.where(free, sketch, maps["color"]).astype(np.int32)
@@ -81,12 +82,13 @@ class OnnxPrior:
         self.levels: tuple[Level, ...] = self.config.vocabulary
         self.grid, self.classes = self.config.grid, self.config.classes
         weights = self.config.check_file(folder, "model.safetensors")  # holds the weights of the graphs
-        model, colors = self.config.model, None
+        model, codebooks = self.config.model, None
         names = [level.name for level in self.levels]
         self._critic: Session | None = None
         if isinstance(model, GPTConfig):
             with safe_open(weights, framework="numpy") as file:
-                colors = file.get_tensor("colors").astype(np.float32)
+                tables = [file.get_tensor(f"{name}_codebook").astype(np.float32) for name in names]
+            codebooks = Codebooks(*tables, patch=self.config.patch)
             self.sessions = [self._open(gpt_graph(part), threads) for part in PARTS]
             if CRITIC in self.config.files:
                 self._critic = self._open(CRITIC, threads)
@@ -94,9 +96,10 @@ class OnnxPrior:
             raise ValueError(f"'{folder}' is a simple PixelCNN, which only samples on torch; give another prior")
         else:
             self.sessions = [self._open(name, threads) for name in ("rows.onnx", "place.onnx", *map(head_graph, names))]
-        order = MapOrder(model, self.grid, colors)
+        order = MapOrder(model, self.grid, codebooks)
         self.prepare, self.decoding_order = order.prepare, order.decoding_order
-        self.sketch_grid, self.drafts, self.guided, self.colors = order.sketch_grid, order.drafts, order.guided, colors
+        self.sketch_grid, self.drafts, self.guided = order.sketch_grid, order.drafts, order.guided
+        self.colors = None if codebooks is None else codebooks.color
 
     def _open(self, name: str, threads: int | None) -> Session:
         if name not in self.config.files:

@@ -134,14 +134,28 @@ class Sampler:
         return self.tokenizer.codebooks.encode(square[None], beam=self.prior.config.beam)[0]
 
     def preview(self, step: Step, *, blank: float = 0.5) -> list[Image.Image]:
-        """The pictures so far, drawn from centroids without a network; `blank` gray where nothing is known."""
+        """The pictures so far, drawn from centroids without a network; `blank` gray where nothing is known.
+
+        Where the picture at half its size has shapes and the picture itself has none yet, that one is shown, enlarged.
+        """
         books = self.tokenizer.codebooks
-        known = step.known[..., None]
-        color = books.centroids(0, step.colors)  # (B, h, w, 192)
-        patches = np.where(step.colors[..., None] >= 0, color, np.float32(blank))
+        patches = self._add_detail(books.centroids(0, step.colors), step.tokens, step.known)
+        patches = np.where(step.colors[..., None] >= 0, patches, np.float32(blank))
+        pictures = from_patches(patches, books.patch)
+        if step.half is not None and step.half_known is not None:
+            half = self._add_detail(books.centroids(0, step.half[:, 0]), step.half, step.half_known)
+            enlarged = from_patches(half, books.patch).repeat(2, 2).repeat(2, 3)
+            has_half = step.half_known[:, 1].repeat(2, 1).repeat(2, 2)
+            shown = (has_half & ~step.known[:, 1])[:, None].repeat(books.patch, 2).repeat(books.patch, 3)
+            pictures = np.where(shown, enlarged, pictures)
+        return [to_image(picture) for picture in pictures]
+
+    def _add_detail(self, patches: np.ndarray, tokens: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """(B, h, w, 192) colors, plus the centroids of those shapes and textures that are known."""
         for level in (1, 2):
-            patches += np.where(known[:, level], books.centroids(level, step.tokens[:, level]), 0)
-        return [to_image(picture) for picture in from_patches(patches, books.patch)]
+            centroids = self.tokenizer.codebooks.centroids(level, tokens[:, level])
+            patches = patches + np.where(known[:, level, ..., None], centroids, 0)
+        return patches
 
     def decode(self, step: Step) -> list[Image.Image]:
         """The pictures by RenderNet where all three levels are known, and as in `preview` elsewhere."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prior.config import CELLS, LEVEL_OF
+from prior.config import CELLS, FULL, HALF, LEVEL_OF
 from prior.protocol import LevelSettings, Prior, SampleRequest, Step
 
 Maps = dict[str, np.ndarray]
@@ -98,7 +98,10 @@ class Pictures:
     def step(self, name: str, done: int, total: int) -> Step:
         """The current state of the first candidate of each picture."""
         first = slice(None, None, self.many)
-        tokens, known = (np.stack([each[n][first] for n in ("color", "shape", "texture")], 1) for each in self.both)
+        tokens, known = (np.stack([each[n][first] for n in FULL], 1) for each in self.both)
+        half = half_known = None
+        if HALF[-1] in self.maps:
+            half, half_known = (np.stack([each[n][first] for n in HALF], 1) for each in self.both)
         h, w = tokens.shape[2:]
         colors = np.full((len(tokens), h, w), -1, np.int32)
         for other, codes in self.maps.items():
@@ -112,7 +115,9 @@ class Pictures:
             other: float(1 - (~known[first]).sum() / max(1, (~self.fixed[other][first]).sum()))
             for other, known in self.final.items()
         }
-        return Step(tokens, known, colors, done, total, name, written, self.best_of, self.bits[first].copy())
+        return Step(
+            tokens, known, half, half_known, colors, done, total, name, written, self.best_of, self.bits[first].copy()
+        )
 
     @property
     def both(self) -> tuple[Maps, Maps]:
@@ -133,7 +138,7 @@ def biases_by_map(color_bias: np.ndarray, maps: Maps) -> Maps:
 def log_prob(prior: Prior, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
     """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, one after another.
 
-    The color maps coarser than the patches count too: the value of a coarse cell is shared by the patches it covers.
+    Maps coarser than the patches count too: the value of a coarse cell is shared by the patches it covers.
     """
     return score_tokens(prior, tokens, label, top=1).log_prob
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from cst.artifact import replacing
+from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.torch_runtime import load_weights
-from prior.config import CELLS, COARSE, LAYOUT, GPTConfig, PriorConfig
+from prior.config import CELLS, COARSE, LAYOUT, LEVEL_OF, PARTS, GPTConfig, PriorConfig
 from prior.decode_state import KVCache, RowCache
-from prior.models.color_maps import color_maps
 from prior.models.critic import Critic
 from prior.models.gpt import GPT
 from prior.models.pixelcnn import PixelCNN
@@ -24,12 +22,13 @@ from prior.onnx_runtime import MapOrder
 from prior.sampling import Maps, check
 
 WEIGHTS, CRITIC_WEIGHTS = "model.safetensors", "critic.safetensors"
+CODEBOOKS = "codebooks.safetensors"  # in a training's folder: those of the tokenizer
 
 
 def build(config: PriorConfig) -> GPT | PixelCNN:
     """The untrained network that a configuration describes."""
     if isinstance(config.model, GPTConfig):
-        return GPT(config.model, config.vocabulary, config.grid, len(config.classes))
+        return GPT(config.model, config.vocabulary, config.patch, config.grid, len(config.classes))
     return PixelCNN(config.model, config.vocabulary, config.grid, len(config.classes))
 
 
@@ -49,8 +48,8 @@ def assemble(folder: Path) -> None:
     paths = [folder / f"{name}.safetensors" for name in net.parts]
     if not all(path.exists() for path in paths):
         return
-    with safe_open(folder / "colors.safetensors", framework="pt") as file:
-        net.colors.copy_(file.get_tensor("colors"))
+    for buffer, centroids in zip(net.codebooks, load_file(folder / CODEBOOKS).values(), strict=True):
+        buffer.copy_(centroids)
     for path, part in zip(paths, net.parts.values(), strict=True):
         load_weights(part, path)
     save_prior(net, config, folder)
@@ -71,7 +70,8 @@ class TorchPrior:
         self.net, self.config, self._critic = net, config, critic
         self.classes, self.levels, self.grid = config.classes, config.vocabulary, config.grid
         self.device = next(net.parameters()).device
-        order = MapOrder(config.model, config.grid, net.colors.cpu().numpy() if isinstance(net, GPT) else None)
+        books = [book.cpu().numpy() for book in net.codebooks] if isinstance(net, GPT) else []
+        order = MapOrder(config.model, config.grid, Codebooks(*books, patch=config.patch) if books else None)
         self.prepare, self.decoding_order = order.prepare, order.decoding_order
         self.sketch_grid, self.drafts, self.guided = order.sketch_grid, order.drafts, order.guided
 
@@ -89,19 +89,20 @@ class TorchPrior:
     def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
         """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, all at once; see `prior.sampling.log_prob`."""
         check(self, tokens, np.ones(tokens.shape, bool), label)
-        codes, classes = self._tensor(tokens), self._tensor(label)
+        classes = self._tensor(label)
         if isinstance(self.net, PixelCNN):
-            return torch.stack(self.net(codes, classes), 1).reshape(tokens.shape).cpu().numpy()
-        h, w = tokens.shape[2:]
-        maps = {**color_maps(codes[:, 0], self.net.colors), "shape": codes[:, 1], "texture": codes[:, 2]}
-        layout, half = self.net("layout", maps, classes), self.net("color_half", maps, classes)
-        coarsest = maps[LAYOUT[0]][0].numel()
-        coarse = dict(zip(COARSE, (layout[:, :coarsest], layout[:, coarsest:], half), strict=True))
-        scores = [self.net(level.name, maps, classes).view(-1, h, w) for level in self.levels]
-        for name, values in coarse.items():  # shared by the patches that a cell covers
-            cells = values.view(maps[name].shape)[:, None] / CELLS[name] ** 2
-            scores[0] += F.interpolate(cells, (h, w), mode="nearest")[:, 0]
-        return torch.stack(scores, 1).cpu().numpy()
+            return torch.stack(self.net(self._tensor(tokens), classes), 1).reshape(tokens.shape).cpu().numpy()
+        maps, _ = self.prepare(tokens, np.ones(tokens.shape, bool), None)
+        codes = {name: self._tensor(array) for name, array in maps.items()}
+        scores = torch.zeros(tokens.shape, device=self.device)
+        for part in PARTS:
+            names = LAYOUT if part == "layout" else (part,)
+            values = self.net(part, codes, classes).split([codes[name][0].numel() for name in names], 1)
+            for name, value in zip(names, values, strict=True):
+                cell = CELLS.get(name, 1)  # its value is shared by the patches that it covers
+                shared = value.view(codes[name].shape) / cell**2
+                scores[:, LEVEL_OF[name]] += shared.repeat_interleave(cell, 1).repeat_interleave(cell, 2)
+        return scores.cpu().numpy()
 
     def new_state(self) -> KVCache | RowCache:
         """See `Prior.new_state`."""
@@ -114,7 +115,7 @@ class TorchPrior:
         """See `Prior.critic`."""
         if self._critic is None or not isinstance(self.net, GPT):
             return None
-        return self._critic(self.net.colors[self._tensor(maps[COARSE[-1]])]).cpu().numpy()
+        return self._critic(self.net.codebooks[0][self._tensor(maps[COARSE[-1]])]).cpu().numpy()
 
     def _tensors(self, arrays: Sequence[np.ndarray]) -> list[torch.Tensor]:
         return [torch.tensor(array, device=self.device) for array in arrays]

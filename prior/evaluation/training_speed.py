@@ -15,8 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cst.tokenizer.config import PRETRAINED, TokenizerConfig
 from cst.tokenizer.protocol import Level
 from cst.training.optimization import use_bf16
-from prior.config import GPT_PARTS, PRESETS, GPTConfig
-from prior.models.color_maps import color_maps
+from prior.config import CELLS, GPT_PARTS, LEVEL_OF, PRESETS, GPTConfig
 from prior.models.gpt import GPT
 
 
@@ -39,14 +38,19 @@ def measure(flags: argparse.Namespace) -> str:
     tokenizer = TokenizerConfig.load(PRETRAINED)
     levels = [Level(name, size) for name, size in tokenizer.levels.items()]
     side = flags.size // tokenizer.patch
-    net = GPT(cast(GPTConfig, PRESETS[flags.preset]), levels, (side, side), classes=100).to(device).train()
+    net = GPT(cast(GPTConfig, PRESETS[flags.preset]), levels, tokenizer.patch, (side, side), classes=100)
+    net = net.to(device).train()
     rng = np.random.default_rng(0)
     lines = ["network       batch  GFLOP/picture  pictures/s  TFLOP/s"]
     total = 0.0
     for name, config in GPT_PARTS.items():
-        codes = [torch.from_numpy(rng.integers(level.size, size=(config.batch, side, side))) for level in levels]
-        color, shape, texture = (code.to(device) for code in codes)
-        maps = {**color_maps(color, net.colors), "shape": shape, "texture": texture}
+        maps = {
+            each: torch.from_numpy(
+                rng.integers(levels[level].size, size=(config.batch, *[side // CELLS.get(each, 1)] * 2))
+            )
+            for each, level in LEVEL_OF.items()
+        }
+        maps = {each: codes.to(device) for each, codes in maps.items()}
         label = torch.zeros(config.batch, dtype=torch.int64, device=device)
 
         def step(name: str = name, maps: dict = maps, label: torch.Tensor = label) -> None:

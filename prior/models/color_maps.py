@@ -1,4 +1,4 @@
-"""The pyramid of color maps on torch, for training; see `prior/color_maps.py`."""
+"""The pyramid of color maps on torch, for training; see `prior/coarse_maps.py`."""
 
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
-"""The GPT prior: causal transformers that write a pyramid of color maps, then shapes, then textures.
+"""The GPT prior: causal transformers that write colors of large cells, then a picture of half the size, then all of it.
 
 Two kinds of network share one block. `Layout` writes the two coarsest color maps as one sequence with full attention.
-`Detail` writes one finer map (colors, shapes or textures) with attention to a local window, so that it fits any grid.
+`Detail` writes one finer map (colors, shapes or textures) with attention to a local window, so it fits any grid.
 """
 
 from collections.abc import Sequence
@@ -343,19 +343,19 @@ def table_levels(name: str) -> list[int]:
 
 
 class GPT(nn.Module):
-    """p(tokens | class), coarse to fine: the color maps from coarse to the whole grid, then shapes, then textures.
+    """p(tokens | class), coarse to fine: the coarser color maps, the picture at half its size, then the whole picture.
 
     The networks share no weights. Each has its own depth, and is trained and sampled without the others.
     """
 
-    colors: Tensor
-
-    def __init__(self, config: GPTConfig, levels: Sequence[Level], grid: tuple[int, int], classes: int):
+    def __init__(self, config: GPTConfig, levels: Sequence[Level], patch: int, grid: tuple[int, int], classes: int):
         super().__init__()
         if any(side % CELLS[LAYOUT[0]] for side in grid):
             raise ValueError(f"a grid of {grid[0]}x{grid[1]} patches; accepted: multiples of {CELLS[LAYOUT[0]]}")
         self.config, self.levels, self.grid, self.classes = config, tuple(levels), tuple(grid), classes
-        self.register_buffer("colors", torch.zeros(levels[0].size, 3))  # the centroids, which define the color maps
+        for level, dims in zip(levels, (3, 3 * patch**2, 3 * patch**2), strict=True):
+            # The tokenizer's centroids, which define the coarser maps.
+            self.register_buffer(f"{level.name}_codebook", torch.zeros(level.size, dims))
         parts: dict[str, Layout | Detail] = {"layout": Layout(config, levels[0].size, grid, classes)}
         for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
             order = table_levels(name)
@@ -363,10 +363,16 @@ class GPT(nn.Module):
             parts[name] = Detail(config, layers, [levels[index].size for index in order], tables, classes)
         self.parts = module_dict(parts)
 
+    @property
+    def codebooks(self) -> tuple[Tensor, ...]:
+        """The centroids of each level, (V, 3) or (V, 3 * patch * patch)."""
+        return tuple(self.get_buffer(f"{level.name}_codebook") for level in self.levels)
+
     @torch.no_grad()
     def init_from_codebooks(self, codebooks: Sequence[np.ndarray]) -> None:
         """Start with similar embeddings and head rows for codes with similar centroids."""
-        self.colors.copy_(torch.from_numpy(codebooks[0]))
+        for buffer, codebook in zip(self.codebooks, codebooks, strict=True):
+            buffer.copy_(torch.from_numpy(codebook))
         for name, part in self.parts.items():
             stems = part.stems if isinstance(part, Layout) else [part.stem]
             for stem in stems:

@@ -22,10 +22,10 @@ from cst.training import checkpoint
 from cst.training.muon import Muon
 from cst.training.optimization import update_ema, use_bf16
 from cst.training.run_settings import check_settings
-from prior.config import CELLS, CONTEXTS, HALF, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
+from prior.config import CELLS, CONTEXTS, FULL, HALF, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT
-from prior.torch_runtime import assemble
+from prior.torch_runtime import CODEBOOKS, assemble
 from prior.training.augmented_crops import AugmentedCrops
 from prior.training.labeled_crops import class_names
 from prior.training.run_folder import begin_or_resume, check_finite
@@ -97,8 +97,9 @@ class Trainer:
         self.near = {level: near_codes(self.encoder.tables[level]) for level in (0, 1, 2)}
         self._build()
         if self.is_main:
-            with replacing(out / "colors.safetensors") as part:
-                save_file({"colors": self.net.colors.contiguous()}, part)
+            with replacing(out / CODEBOOKS) as part:
+                names = [level.name for level in self.codebooks.levels]
+                save_file(dict(zip(names, self.net.codebooks, strict=True)), part)
             half = dataclasses.replace(self.prior, grid=(side // 2, side // 2))
             sets = [
                 TokenSet.of(held_out, prior, self.codebooks, cache=out / f"held-out-{prior.grid[0]}")
@@ -121,7 +122,9 @@ class Trainer:
         """Network, average and optimizers, restored from the checkpoint if there is one."""
         torch.manual_seed(self.config.seed)
         assert isinstance(self.prior.model, GPTConfig)
-        self.net = GPT(self.prior.model, self.prior.vocabulary, self.prior.grid, len(self.prior.classes))
+        self.net = GPT(
+            self.prior.model, self.prior.vocabulary, self.prior.patch, self.prior.grid, len(self.prior.classes)
+        )
         self.net.init_from_codebooks(self.codebooks.tables)
         self.net.to(self.device)
         for name, part in self.net.parts.items():
@@ -162,7 +165,7 @@ class Trainer:
         coarse = color_maps(half[:, 0], self.encoder.tables[0], finest=HALF[0])
         maps = {**coarse, **dict(zip(HALF[1:], half[:, 1:].unbind(1), strict=True))}
         if tokens is not None:
-            maps |= dict(zip(("color", "shape", "texture"), tokens.unbind(1), strict=True))
+            maps |= dict(zip(FULL, tokens.unbind(1), strict=True))
         return maps
 
     def disturb(self, maps: dict[str, torch.Tensor], rng: np.random.Generator) -> tuple[dict, torch.Tensor]:

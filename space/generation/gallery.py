@@ -64,12 +64,12 @@ def with_transparency(picture: Image.Image, visible: np.ndarray) -> Image.Image:
     return picture
 
 
-def draft_url(draft: Image.Image, visible: np.ndarray, known: np.ndarray) -> str:
-    """A small data URL of an unfinished picture; one pixel per patch while it has only colors.
+def draft_url(draft: Image.Image, visible: np.ndarray, *, crisp: bool) -> str:
+    """A small data URL of an unfinished picture.
 
-    visible: (h, w) bool, where there is a color. known: (L, h, w) bool.
+    visible: (h, w) bool, where there is a color. crisp: it has only colors, and one pixel per patch is enough.
     """
     picture = with_transparency(draft, visible)
-    if known[1:].any():
+    if not crisp:
         return data_url(picture, "WEBP")
     return data_url(picture.resize(visible.shape[::-1], Image.Resampling.NEAREST))

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cst.tokenizer.protocol import bits_per_patch
-from prior.config import CELLS, LEVEL_OF
+from prior.config import CELLS, FULL, LEVEL_OF
 from prior.contact_sheet import contact_sheet
 from prior.protocol import Step
 from prior.sampler import Sampler
@@ -115,24 +115,21 @@ def status(sampler: Sampler, step: Step) -> str:
     levels = [level.name for level in sampler.prior.levels]
     if sampler.prior.config.kind != "gpt":
         return f"Writing patch by patch: {', '.join(levels)}"
-    return f"Writing {step.name}s" if step.name in levels[1:] else f"Writing colors, {layer_name(step, step.name)}"
+    return f"Writing {FULL[LEVEL_OF[step.name]]}s, {cells(step, step.name)}"
 
 
 def preview(sampler: Sampler, step: Step, request: GenerationRequest, conditions: Sequence[Tile], status: str) -> str:
     """The pictures of a step, drawn without a network."""
+    crisp = has_only_colors(step)
     tiles = [
-        Tile(draft_url(draft, visible, known), alt_text(request, number))
-        for number, (draft, visible, known) in enumerate(
-            zip(sampler.preview(step), step.colors >= 0, step.known, strict=True), 1
-        )
+        Tile(draft_url(draft, visible, crisp=crisp), alt_text(request, number))
+        for number, (draft, visible) in enumerate(zip(sampler.preview(step), step.colors >= 0, strict=True), 1)
     ]
-    return gallery(
-        tiles, status, [*progress(step), (LAST_STAGE, 0)], crisp=has_only_colors(step), conditions=conditions
-    )
+    return gallery(tiles, status, [*progress(step), (LAST_STAGE, 0)], crisp=crisp, conditions=conditions)
 
 
 def has_only_colors(step: Step) -> bool:
-    return not step.known[:, 1:].any()
+    return not (step.known[:, 1:].any() or (step.half_known is not None and step.half_known[:, 1:].any()))
 
 
 def progress(step: Step) -> list[tuple[str, float]]:
@@ -141,11 +138,13 @@ def progress(step: Step) -> list[tuple[str, float]]:
 
 
 def layer_name(step: Step, name: str) -> str:
-    """A map's name on the page: where there are several color maps, each is named by its size."""
-    if LEVEL_OF[name] or len(step.written) == 3:
-        return name
-    rows, columns = (side // CELLS.get(name, 1) for side in step.colors.shape[1:])
-    return f"{rows} × {columns}"
+    """A map's name on the page: where there are several of a level, each is named by its size too."""
+    return name if len(step.written) == len(FULL) else f"{FULL[LEVEL_OF[name]]} {cells(step, name)}"
+
+
+def cells(step: Step, name: str) -> str:
+    """The size of a map, such as 16 × 16."""
+    return " × ".join(str(side // CELLS.get(name, 1)) for side in step.colors.shape[1:])
 
 
 def alt_text(request: GenerationRequest, number: int) -> str:

@@ -232,7 +232,17 @@ class MadePrior:
         tokens = np.where(request.mask, request.known, label[:, None, None, None])
         for done in (1, 2):
             yield Step(
-                tokens, request.mask | (done == 2), tokens[:, 0], done, 2, "color", {}, 1, np.zeros((len(label), 2))
+                tokens,
+                request.mask | (done == 2),
+                None,
+                None,
+                tokens[:, 0],
+                done,
+                2,
+                "color",
+                {},
+                1,
+                np.zeros((len(label), 2)),
             )
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.protocol import Level
-from prior.color_maps import coarse_maps
-from prior.config import CELLS, PARTS, GPTConfig, PixelCNNConfig, PriorConfig, kind_of
+from prior.coarse_maps import coarse_maps, half_size_maps
+from prior.config import CELLS, COARSE, FULL, LEVEL_OF, PARTS, GPTConfig, PixelCNNConfig, PriorConfig, kind_of
 from prior.models.codebook_init import codebook_features
 from prior.models.color_maps import color_maps, near_codes
 from prior.models.context_window import Window
@@ -21,7 +22,7 @@ from prior.torch_runtime import WEIGHTS, TorchPrior, build, load_prior, save_pri
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIGS = {
     "gpt": GPTConfig(
-        width=32, hidden=48, heads=2, layout_layers=2, detail_layers=(2, 1, 1, 1), embedding=8, window=5, context=3,
+        width=32, hidden=48, heads=2, layout_layers=2, detail_layers=(2, 1, 1, 1, 1, 1), embedding=8, window=5, context=3,
         dropout=0.0,
     ),
     "pixelcnn": PixelCNNConfig(width=16, blocks=2, kernel=3, dropout=0.0),
@@ -45,7 +46,8 @@ def random_net(name: str, grid: tuple[int, int] | None = None, sizes: tuple[int,
     for weight in net.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     if name == "gpt":
-        net.colors.copy_(torch.rand(net.colors.shape))
+        for codebook in net.codebooks:
+            codebook.copy_(torch.rand(codebook.shape))
     return net
 
 
@@ -56,6 +58,12 @@ def random_prior(name: str, grid: tuple[int, int] | None = None, sizes: tuple[in
 def random_tokens(net: GPT | PixelCNN | TorchPrior, batch: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     return np.stack([rng.integers(level.size, size=(batch, *net.grid)) for level in net.levels], 1)
+
+
+def maps_of(net: GPT) -> dict[str, torch.Tensor]:
+    """The maps of two pictures of random tokens."""
+    prior, tokens = random_prior("gpt", net.grid), random_tokens(net, 2)
+    return {name: torch.from_numpy(codes).long() for name, codes in prior.prepare(tokens, tokens >= 0, None)[0].items()}
 
 
 # Causality ------------------------------------------------------------------------------------------------------------
@@ -87,14 +95,12 @@ def check_moved(moved: np.ndarray) -> None:
 def test_gpt_never_sees_the_future():
     """Of maps of any tokens, coarse ones too, which here need not be those of the finer."""
     net, rng = random_net("gpt"), np.random.default_rng(0)
-    sizes = {name: (8 // CELLS.get(name, 1)) ** 2 for name in (*CELLS, "color", "shape", "texture")}
-    codes = {"shape": 7, "texture": 11}
+    sizes = {name: (8 // CELLS.get(name, 1)) ** 2 for name in (*CELLS, *FULL)}
+    codes = {name: (5, 7, 11)[LEVEL_OF[name]] for name in (*CELLS, *FULL)}
     order = [(name, position) for name, size in sizes.items() for position in range(size)]
-    maps = {
-        name: rng.integers(codes.get(name, 5), size=(1, size)).repeat(len(order) + 1, 0) for name, size in sizes.items()
-    }
+    maps = {name: rng.integers(codes[name], size=(1, size)).repeat(len(order) + 1, 0) for name, size in sizes.items()}
     for time, (name, position) in enumerate(order):
-        maps[name][time, position] = (maps[name][time, position] + 1) % codes.get(name, 5)
+        maps[name][time, position] = (maps[name][time, position] + 1) % codes[name]
     tensors = {
         name: torch.from_numpy(value).unflatten(1, (8 // CELLS.get(name, 1), -1)) for name, value in maps.items()
     }
@@ -176,14 +182,14 @@ def test_the_class_and_the_place_matter(name):
 
 def test_the_training_squares_change_nothing_in_a_picture_of_one_square():
     net = random_net("gpt", (16, 16))
-    maps, label = color_maps(torch.from_numpy(random_tokens(net, 2)[:, 0]), net.colors), torch.tensor([0, 1])
+    maps, label = maps_of(net), torch.tensor([0, 1])
     whole = net("color", maps, label)
     assert torch.allclose(net.train()("color", maps, label), whole, atol=1e-5)  # no dropout in this network
 
 
 def test_only_the_tokens_asked_for_are_scored():
     net = random_net("gpt")
-    maps, label = color_maps(torch.from_numpy(random_tokens(net, 2)[:, 0]), net.colors), torch.tensor([0, 1])
+    maps, label = maps_of(net), torch.tensor([0, 1])
     places = torch.tensor([3, 70, 127])
     assert torch.allclose(
         net("color", maps, label, places=places), net("color", maps, label).flatten()[places], atol=1e-6
@@ -214,7 +220,7 @@ def test_training_and_sampling_make_the_same_color_maps():
     codes, centroids = rng.integers(40, size=(3, 16, 24)), rng.random((40, 3), np.float32)
     ours, _ = coarse_maps(codes, codes >= 0, centroids)
     theirs = color_maps(torch.from_numpy(codes), torch.from_numpy(centroids))
-    assert list(ours) == list(CELLS)
+    assert list(ours) == list(COARSE)
     for name, found in ours.items():
         assert np.array_equal(found, theirs[name].numpy())
 
@@ -241,6 +247,21 @@ def test_a_sketch_is_the_half_map_and_the_coarser_ones_follow():
     assert np.array_equal(fixed["color_half"], (sketch >= 0)[None].repeat(2, 0))
     assert maps["color_quarter"][:, 0, 0].tolist() == [1, 1]
     assert fixed["color_quarter"].tolist() == [[[True, False], [False, False]]] * 2
+
+
+def test_the_half_maps_are_the_tokens_of_the_smaller_picture_and_known_where_all_they_cover_is():
+    rng = np.random.default_rng(0)
+    books = Codebooks(*[rng.random((size, dims), np.float32) / 2 for size, dims in ((5, 3), (7, 192), (11, 192))])
+    tokens = np.stack([rng.integers(level.size, size=(2, 8, 8)) for level in books.levels], 1)
+    known = np.ones(tokens.shape, bool)
+    known[0, 2, 0, 5] = False  # one texture
+    maps, fixed = half_size_maps(tokens, known, books)
+    pixels = books.centroid_picture(tokens)
+    small = (pixels[..., ::2, ::2] + pixels[..., 1::2, ::2] + pixels[..., ::2, 1::2] + pixels[..., 1::2, 1::2]) / 4
+    expected = books.encode(small)
+    for level, name in enumerate(("shape_half", "texture_half"), 1):
+        assert fixed[name].sum() == 31 and not fixed[name][0, 0, 2]
+        assert np.array_equal(maps[name][fixed[name]], expected[:, level][fixed[name]])
 
 
 def test_the_near_codes_are_the_nearest_others():
@@ -284,7 +305,7 @@ def test_codes_whose_centroids_are_alike_begin_alike(name):
             stem for part in net.parts.values() for stem in (part.stems if hasattr(part, "stems") else [part.stem])
         ]
         tables, heads = [table for stem in stems for table in stem.tables], [part.head for part in net.parts.values()]
-        assert torch.equal(net.colors, torch.from_numpy(books[0]))
+        assert all(torch.equal(*pair) for pair in zip(net.codebooks, map(torch.from_numpy, books), strict=True))
     else:
         tables, heads = net.tables, net.heads
     for weight in [module.weight for module in (*tables, *heads)]:

@@ -48,7 +48,7 @@ def test_a_press_on_a_kind_grows_a_picture_coarse_to_fine(open_tab: Callable[...
     seen = page.evaluate("window.seen")
     told = list(dict.fromkeys(words for words, _ in seen))
     assert told[-1].startswith("Sunflower, drawn by GPT")
-    assert {"Writing colors, 32 × 32", "Writing shapes", "Writing textures"} <= set(told)
+    assert {"Writing colors, 32 × 32", "Writing shapes, 32 × 32", "Writing textures, 32 × 32"} <= set(told)
     assert all(rendering == "pixelated" for words, rendering in seen if words.startswith("Writing colors"))
     assert seen[-1][1] != "pixelated"
     expect(page.locator("#live img")).to_have_count(1)

@@ -183,7 +183,7 @@ def test_the_table_says_dash_where_nothing_is_written():
     known = np.zeros((1, 3, 2, 2), bool)
     known[0, 0, 0] = True
     tokens, colors = np.zeros(known.shape, np.int32), np.where(known[:, 0], 0, -1)
-    step = Step(tokens, known, colors, 2, 12, "color", {"color": 0.5}, 1, np.array([[7.0, 0, 0]]))
+    step = Step(tokens, known, None, None, colors, 2, 12, "color", {"color": 0.5}, 1, np.array([[7.0, 0, 0]]))
     bits = mean_bits(step, levels)
     assert bits == {"color": 3.5, "shape": None, "texture": None}
     numbers = SampleNumbers(

@@ -1,8 +1,9 @@
-"""The pyramid of color maps: a mean of colors is a color again, so one codebook serves every scale."""
+"""The coarser maps of a picture's tokens: colors of larger cells, and shapes and textures at half the size."""
 
 import numpy as np
 
-from prior.config import CELLS, COARSE
+from cst.tokenizer.codebooks import Codebooks
+from prior.config import CELLS, COARSE, HALF
 
 
 def coarse_maps(
@@ -32,3 +33,21 @@ def coarse_maps(
         fixed[name] = there
     order = list(reversed(maps))
     return {name: maps[name] for name in order}, {name: fixed[name] for name in order}
+
+
+def half_size_maps(
+    tokens: np.ndarray, known: np.ndarray, codebooks: Codebooks
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The shapes and textures of pictures at half their size, and where they are known: where all they cover is.
+
+    tokens, known: (B, 3, h, w) int and bool. The small picture is the mean of 2x2 pixels of the centroids' sum. Returns
+    int32 and bool (B, h / 2, w / 2) by name.
+    """
+    b, _, h, w = tokens.shape
+    there = known.reshape(b, 3, h // 2, 2, w // 2, 2).all((1, 3, 5))
+    codes = np.zeros((b, 3, h // 2, w // 2), np.int32)
+    if there.any():
+        pictures = codebooks.centroid_picture(tokens)
+        small = pictures.reshape(b, 3, pictures.shape[2] // 2, 2, -1, 2).mean((3, 5))
+        codes = np.where(there[:, None], codebooks.encode(small), 0)
+    return dict(zip(HALF[1:], codes[:, 1:].swapaxes(0, 1), strict=True)), dict.fromkeys(HALF[1:], there)
