@@ -90,8 +90,8 @@ class Step:
     """The state of a sampling after a few more tokens.
 
     tokens: (B, L, h, w) int32, final where `known` (bool, same shape). half, half_known: the same of the picture at
-    half its size, (B, L, h / 2, w / 2), by a prior that draws it; else None. colors: (B, h, w) int32, the color code of each
-    patch so far: its own, else that of the finest coarse cell over it, else -1. done, total: decided tokens of a
+    half its size, (B, L, h / 2, w / 2), by a prior that draws it; else None. colors: (B, h, w) int32, the color code of
+    each patch so far: its own, else that of the finest coarse cell over it, else -1. done, total: decided tokens of a
     picture, for progress. name: of the map just written. written: per map, in order, the final share of what was
     unknown. best_of: candidates that the coarse colors were chosen from; 1 before the choice. bits: (B, L) float64,
     the information in the drawn tokens, in bits, under the model itself (temperature 1, no guidance, no cut-off).

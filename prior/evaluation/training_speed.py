@@ -44,13 +44,11 @@ def measure(flags: argparse.Namespace) -> str:
     lines = ["network       batch  GFLOP/picture  pictures/s  TFLOP/s"]
     total = 0.0
     for name, config in GPT_PARTS.items():
-        maps = {
-            each: torch.from_numpy(
-                rng.integers(levels[level].size, size=(config.batch, *[side // CELLS.get(each, 1)] * 2))
-            )
-            for each, level in LEVEL_OF.items()
-        }
-        maps = {each: codes.to(device) for each, codes in maps.items()}
+        maps = {}
+        for each, level in LEVEL_OF.items():
+            cells = side // CELLS.get(each, 1)
+            codes = rng.integers(levels[level].size, size=(config.batch, cells, cells))
+            maps[each] = torch.from_numpy(codes).to(device)
         label = torch.zeros(config.batch, dtype=torch.int64, device=device)
 
         def step(name: str = name, maps: dict = maps, label: torch.Tensor = label) -> None:
