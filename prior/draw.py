@@ -18,6 +18,7 @@ from tqdm import tqdm
 from cst.artifact import replacing
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.protocol import bits_per_patch
 from prior.contact_sheet import contact_sheet
 from prior.protocol import LevelSettings, Settings
 from prior.sampler import DEFAULTS, MAX_PICTURES, Sampler
@@ -86,6 +87,7 @@ def sample(arguments: Sequence[str]) -> None:
         parser.add_argument(f"--{flag}", type=kind, nargs="+", metavar="X", help=words)
     parser.add_argument("--guidance", type=float, help="classifier-free guidance scale (default: the model's)")
     parser.add_argument("--best-of", type=int, metavar="N", help="color maps drawn per picture; the best one is kept")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="the model's own size (default), or half of it")
     draw(parser.parse_args(arguments))
 
 
@@ -95,6 +97,11 @@ def draw(flags: argparse.Namespace) -> None:
         raise ValueError(f"{flags.count} pictures; accepted: at least 1")
     sampler = open_sampler(flags)
     chosen = settings(flags, sampler.defaults)
+    full = sampler.size[1]
+    sizes = (full, full // 2) if sampler.prior.drafts else (full,)
+    if flags.size not in (None, *sizes):
+        raise ValueError(f"pictures of {flags.size} pixels; accepted: {' or '.join(map(str, sizes))}")
+    size = flags.size or full
     name = None if flags.name is None else sampler.classes[sampler.label(flags.name)]
     sampler.sample(name, seed=flags.seed, settings=chosen)  # raises for a wrong request before the folder is made
     try:
@@ -116,6 +123,9 @@ def draw(flags: argparse.Namespace) -> None:
                 bar.total = step.total
                 bar.set_description(step.name, refresh=False)
                 bar.update(step.done - bar.n)
+                if size < full and step.half_known is not None and step.half_known.all():
+                    break
+        step = step if size == full else step.half_size()
         for picture, tokens in zip(sampler.decode(step), sampler.tokens(step), strict=True):
             path = flags.out / f"{stem}-{flags.seed}-{len(pictures):03d}.png"
             with replacing(path) as part:
@@ -126,11 +136,11 @@ def draw(flags: argparse.Namespace) -> None:
     caption = f"{name or 'any class'}, seed {flags.seed}, {flags.prior or flags.model}, guidance {chosen.guidance:g}"
     rows = [("", pictures[start : start + 8]) for start in range(0, len(pictures), 8)]
     with replacing(flags.out / "sheet.png") as part:
-        contact_sheet(rows, side=sampler.size[1], caption=caption).save(part, "PNG")
-    patches = sampler.prior.grid[0] * sampler.prior.grid[1]
+        contact_sheet(rows, side=size, caption=caption).save(part, "PNG")
+    patches = (size // sampler.tokenizer.patch) ** 2
     print(
-        f"{len(pictures)} pictures of {sampler.size[0]}x{sampler.size[1]} in '{flags.out}' "
-        f"({sum(bits) / len(bits) / patches:.1f} bits per patch; fixed length: {sampler.fixed_bits() / patches:.0f})"
+        f"{len(pictures)} pictures of {size}x{size} in '{flags.out}' ({sum(bits) / len(bits) / patches:.1f} bits per "
+        f"patch; fixed length: {bits_per_patch(sampler.prior.levels):.0f})"
     )
 
 

@@ -1,5 +1,6 @@
 """The interface of every prior, whichever network and library is behind it, and the settings of sampling."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -108,6 +109,15 @@ class Step:
     written: dict[str, float]
     best_of: int
     bits: np.ndarray
+
+    def half_size(self) -> "Step":
+        """The same of the picture at half its size. Raises ValueError if the prior draws none."""
+        if self.half is None or self.half_known is None:
+            raise ValueError("this prior draws no picture of half the size; accepted: a GPT")
+        colors = np.where(self.half_known[:, 0], self.half[:, 0], self.colors[:, ::2, ::2])
+        return dataclasses.replace(
+            self, tokens=self.half, known=self.half_known, half=None, half_known=None, colors=colors
+        )
 
 
 class Prior(Protocol):

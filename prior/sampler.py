@@ -171,7 +171,8 @@ class Sampler:
 
     def tokens(self, step: Step) -> list[Tokens]:
         """The pictures as tokens, ready to be saved."""
-        return [Tokens(codes, self.size, self.prior.config.fingerprint) for codes in step.tokens]
+        h, w = (side * self.tokenizer.patch for side in step.tokens.shape[2:])
+        return [Tokens(codes, (w, h), self.prior.config.fingerprint) for codes in step.tokens]
 
     def fixed_bits(self) -> float:
         """The size of a picture with fixed-length codes, in bits: 33 per patch."""

@@ -42,6 +42,19 @@ def test_more_pictures_than_a_batch_holds_all_differ(gpt_folder, artifact, tmp_p
     assert len(codes) == 5
 
 
+def test_half_the_size_is_the_picture_that_the_whole_one_is_drawn_after(gpt_folder, artifact, tmp_path, capsys):
+    command = ["sample", "--prior", str(gpt_folder), "--tokenizer", str(artifact), "--count", "1", "--out"]
+    main([*command, str(tmp_path), "--size", "32"])
+    assert "1 pictures of 32x32" in capsys.readouterr().out
+    sampler = Sampler(OnnxTokenizer(artifact), OnnxPrior(gpt_folder))
+    *_, last = sampler.sample(count=1)
+    assert (Tokens.load(tmp_path / "any-0-000.npz").codes == last.half[0]).all()
+    with Image.open(tmp_path / "any-0-000.png") as picture:
+        assert picture.size == (32, 32)
+    with pytest.raises(ValueError, match="pictures of 16 pixels; accepted: 64 or 32"):
+        main([*command, str(tmp_path), "--size", "16"])
+
+
 def test_settings_are_given_once_for_all_levels_or_once_each(paths, tmp_path):
     main(["sample", *paths, "--count", "1", "--out", str(tmp_path), "--temperature", "0.5", "--top-k", "4", "8", "8"])
 

@@ -105,10 +105,10 @@ def explanation(cst: CST, residuals: Residuals, *, is_visitors: bool) -> str:
             figure(residuals.picture(color_part + shape_part + texture_part), "color + shape + texture"),
             figure(residuals.rendered, "rendered", f"from {3 * patches:,} codes")),
         "<section><h2>Drawing new pictures</h2><p>Once pictures are sequences of codes, a model can learn which code "
-        "follows which, as language models do with words. The GPT here draws all colors of a picture, then all shapes, "
-        "then all textures; every code is sampled from the probabilities that the model predicts from all codes before "
-        "it. RenderNet then renders the result. The same probabilities measure how surprising a photo is, and make its "
-        "file smaller: likely codes need few bits (Shannon, 1948).</p></section>",
+        "follows which, as language models do with words. The GPT here draws a few large colors, then the codes of a "
+        "picture of half the size, then those of the whole picture: colors, shapes, textures. Every code is sampled "
+        "from the probabilities that the model predicts from the codes before it. RenderNet then renders the result. "
+        "The same probabilities measure how surprising a photo is (Shannon, 1948).</p></section>",
         "<section><h2>Papers</h2><ul class='papers'>",
         *(f'<li><a href="{link}" target="_blank" rel="noopener">{escape(title)}</a> {escape(summary)}</li>'
           for title, link, summary in PAPERS),

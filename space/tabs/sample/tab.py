@@ -24,7 +24,7 @@ STEPS = (
     ("Rendered", "The network that renders photos renders the new picture from its codes."),
 )
 ABOUT = {
-    "gpt": "GPT draws all colors of a picture, coarse to fine, then all shapes, then all textures.",
+    "gpt": "GPT draws coarse colors, then a picture of half the size, then the whole picture.",
     "pixelcnn": "PixelCNN, the older kind, finishes one patch before the next.",
 }
 
