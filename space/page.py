@@ -52,8 +52,10 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
         restore = gr.Button("Restore the fields of the address", elem_id="restore")  # clicked by address.js
         gr.HTML(HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Reconstruct", id="reconstruct"):
-                shared.follow(ReconstructTab(models).photo)
+            with gr.Tab("Reconstruct", id="reconstruct") as tab:
+                photo = ReconstructTab(models).photo
+                shared.follow(photo)
+                shared.bring(photo, tab.select)
             with gr.Tab("Sketch", id="sketch"):
                 sketch.build(models, running)
             with gr.Tab("Sample", id="sample"):
@@ -68,6 +70,7 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
                 shared.bring(inside.photo, tab.select)
             with gr.Tab("How it works", id="story") as tab:
                 how_it_works.build(models, tab, shared)
+        shared.connect()
         gr.HTML(FOOTER.format(minutes=max(1, keep // 60)), elem_id="footer")
     return guard(page).queue(max_size=64)
 

@@ -7,7 +7,8 @@ from gradio.themes.utils import colors, sizes
 from gradio.themes.utils.fonts import Font
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS, ICON = [STATIC / "keyboard.js", STATIC / "address.js"], STATIC / "icon.svg"
+SCRIPTS = [STATIC / f"{name}.js" for name in ("keyboard", "address", "earlier", "photos")]
+ICON = STATIC / "icon.svg"
 CSS = [STATIC / f"{name}.css" for name in ("page", "remix", "inside", "story")]
 
 # A plain `Font` is a name in the style sheet; Gradio's default would load a file, or ask a font service.

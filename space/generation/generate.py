@@ -23,6 +23,7 @@ from space.models import NAMES
 from space.widgets.html import data_url
 
 LAST_STAGE = "rendered"  # after all levels
+NO_BREAK = "\N{NO-BREAK SPACE}"
 PREVIEW_INTERVAL = 1 / 8  # seconds
 SHEET_COLUMNS = 4
 
@@ -139,7 +140,9 @@ def progress(step: Step) -> list[tuple[str, float]]:
 
 def layer_name(step: Step, name: str) -> str:
     """A map's name on the page: where there are several of a level, each is named by its size too."""
-    return name if len(step.written) == len(FULL) else f"{FULL[LEVEL_OF[name]]} {cells(step, name)}"
+    return (
+        name if len(step.written) == len(FULL) else f"{FULL[LEVEL_OF[name]]} {cells(step, name).replace(' ', NO_BREAK)}"
+    )
 
 
 def cells(step: Step, name: str) -> str:
@@ -171,7 +174,8 @@ def save(
         paths.append(path)
         url = data_url(picture)
         link = f'<a href="{url}" download="{path.name}">Save PNG</a>'
-        tiles.append(Tile(url, alt_text(request, number), link))
+        use = "" if numbers.stopped else '<button type="button" class="use">Use on the other tabs</button>'
+        tiles.append(Tile(url, alt_text(request, number), link + use))
     rows = [("", pictures[start : start + SHEET_COLUMNS]) for start in range(0, len(pictures), SHEET_COLUMNS)]
     sheet = folder / f"{request.stem}-sheet.png"
     caption = f"{numbers.kind}, seed {request.seed}, {numbers.model}"

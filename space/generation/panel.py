@@ -58,12 +58,14 @@ class Panel:
                 with gr.Row(elem_classes="under"):
                     with gr.Row(visible=False) as self.stop_row:
                         self.stop_button = gr.Button("Stop", size="sm")
-                    with gr.Row(visible=False) as self.done_row:
+                    with gr.Row(visible=False, elem_classes="done") as self.done_row:
                         self.again_button = gr.Button("Draw again", size="sm")
                         self.sheet = gr.DownloadButton("Download one sheet (.png)", size="sm")
                         self.archive = gr.DownloadButton("Download pictures and codes (.zip)", size="sm")
+                gr.HTML(elem_classes=["viewer", "numbers", "drawn"])  # an earlier result; filled by earlier.js
                 self.live = gr.HTML(label="grid", elem_id=f"{prefix}live", elem_classes="live")
                 self.table = gr.HTML(label="table", elem_id=f"{prefix}drawn-numbers", elem_classes=["numbers", "drawn"])
+                gr.HTML(elem_classes="earlier")
             self.pictures = gr.Gallery(label="pictures", format="png", visible=False)
             self.numbers = gr.JSON(label="numbers", visible=False)
 

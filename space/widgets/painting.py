@@ -42,11 +42,17 @@ def read_cells(files: Sequence[str], grid: tuple[int, int]) -> Cells:
 
     Raises ValueError, with the name of the file but not its folder, for a file that is not a square picture.
     """
+    canvas = flatten(files)
+    patches = np.asarray(canvas.resize(grid[::-1], Image.Resampling.BOX), np.float32) / 255  # (h, w, 4)
+    return Cells(patches[..., :3], patches[..., 3] >= MIN_COVERAGE)
+
+
+def flatten(files: Sequence[str]) -> Image.Image:
+    """Square pictures, bottom to top -> one RGBA picture of the canvas's size. Raises ValueError as `read_cells`."""
     canvas = Image.new("RGBA", (CANVAS_SIZE, CANVAS_SIZE))
     for file in files:
         canvas.alpha_composite(read_layer(file))
-    patches = np.asarray(canvas.resize(grid[::-1], Image.Resampling.BOX), np.float32) / 255  # (h, w, 4)
-    return Cells(patches[..., :3], patches[..., 3] >= MIN_COVERAGE)
+    return canvas
 
 
 def read_layer(file: str) -> Image.Image:

@@ -57,23 +57,36 @@ def file_in_snippet(name: str) -> dict[str, Any]:
 class SharedPhoto:
     """The photo that a visitor chose last on any tab, which is brought to every tab that is opened.
 
-    All of this runs in the browser: a handler that leaves a component as it is (`gr.skip()`) would make Gradio forget
-    the component's own `preprocess`.
+    A drawn picture, a pasted one, or one dropped anywhere on a tab is uploaded by photos.js. All of this runs in the
+    browser: a handler that leaves a component as it is (`gr.skip()`) would make Gradio forget the component's own
+    `preprocess`.
     """
 
     def __init__(self) -> None:
         self.latest = hidden_photo()
+        self.upload = gr.UploadButton("Use this photo", visible="hidden", elem_id="use-photo")
+        self.photos: list[gr.Image] = []
 
     def follow(self, photo: gr.Image) -> None:
         """Remember what is chosen there."""
+        self.photos.append(photo)
         keep = "(photo, latest) => photo ?? latest"
         photo.change(None, [photo, self.latest], self.latest, js=keep, api_visibility="private")
 
     def bring(self, photo: gr.Image, opened: Callable[..., Any]) -> gr.events.Dependency:
-        """Fill in `photo` on the event `opened`, unless a photo was chosen there."""
-        brought = hidden_photo()  # the one that was filled in last
-        js = "(latest, own, brought) => !own || own.path === brought?.path ? [latest, latest] : [own, brought]"
-        return opened(None, [self.latest, photo, brought], [photo, brought], js=js, api_visibility="private")
+        """Fill in `photo` on the event `opened`."""
+        js = "(latest, own) => !latest || own?.path === latest.path ? own : latest"
+        return opened(None, [self.latest, photo], photo, js=js, api_visibility="private")
+
+    def connect(self) -> None:
+        """Take what photos.js uploads: on the open tab, if it has a photo, and on those that are opened later."""
+        js = """(file, ...photos) => {
+    const ids = %s;
+    file = Array.isArray(file) ? file[0] : file;
+    return [file, ...photos.map((photo, index) => document.getElementById(ids[index])?.offsetParent ? file : photo)];
+}""" % [photo.elem_id for photo in self.photos]
+        inputs, outputs = [self.upload, *self.photos], [self.latest, *self.photos]
+        self.upload.upload(None, inputs, outputs, js=js, api_visibility="private")
 
 
 def hidden_photo() -> gr.Image:

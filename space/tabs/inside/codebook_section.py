@@ -47,7 +47,7 @@ class CodebookSection:
         self.sheets.append(
             gr.Image(
                 label=name, show_label=False, format="png", interactive=False, buttons=["download", "fullscreen"],
-                alt_text=f"all {size} {name} codes", elem_classes=["picture", "sheet"],
+                alt_text=f"all {size} {name} codes", elem_id=f"sheet-{name}", elem_classes=["picture", "sheet"],
             )
         )  # fmt: skip
         with gr.Row(elem_classes="one-code"):

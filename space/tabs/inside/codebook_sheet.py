@@ -117,7 +117,7 @@ def histogram(counts: np.ndarray, name: str) -> str:
 def describe_code(
     codebooks: Codebooks, level: int, code: int, statistics: Statistics | None, counts: np.ndarray | None
 ) -> str:
-    """Which code a tile is and how often it occurs, as HTML."""
+    """Which code a tile is and how often it occurs, as HTML, with the style that marks it on the sheet."""
     parts = [f"<b>{codebooks.levels[level].name} {code:,}</b>"]
     if statistics is not None:
         parts.append(f"{frequency_text(statistics, level, code)} of training photos")
@@ -125,4 +125,11 @@ def describe_code(
         times = int(counts[code])
         parts.append(f"{times:,} in your photo" if times else "none in your photo")
     url = tile_url(tiles(codebooks, level)[code])
-    return f'<div class="one-tile"><img src="{url}" alt=""><span>{", ".join(parts)}</span></div>'
+    layout = code_layout(codebooks, level)
+    (row,), (column,) = np.nonzero(layout == code)
+    places = {"columns": layout.shape[1], "rows": layout.shape[0], "column": column, "row": row}
+    mark = "".join(f"--{name}: {value}; " for name, value in places.items())
+    return (
+        f'<div class="one-tile"><img src="{url}" alt=""><span>{", ".join(parts)}</span></div>'
+        f"<style>#sheet-{codebooks.levels[level].name} {{ {mark}}}</style>"
+    )

@@ -18,8 +18,8 @@ from space.widgets.intro import explain
 PHOTO = Path(__file__).parents[2] / "examples" / "blossom.webp"
 FAVORITES = ("Sunflower", "Rose", "Water Lily", "Passion Flower", "Moon Orchid", "Poinsettia", "Oxeye Daisy")
 STEPS = (
-    ("Color", "The model draws a tiny picture of 4 × 4 colors, then 8 × 8, 16 × 16 and {}, each based on the last."),
-    ("Shape", "From all colors, it draws a shape for every patch."),
+    ("Color", "The model draws 4 × 4 colors, then 8 × 8, then a picture of half the size, then {} colors."),
+    ("Shape", "From these colors and the small picture, it draws a shape for every patch."),
     ("Texture", "From both, it draws the finer patterns."),
     ("Rendered", "The network that renders photos renders the new picture from its codes."),
 )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 import gradio as gr
+from PIL import Image
 
 from space.events import MODEL_QUEUE, QUIET, Update, clicked_value, errors_as_messages
 from space.generation.conditioning import color_picture, of_sketch
@@ -14,7 +15,7 @@ from space.generation.request import ANY, GenerationRequest
 from space.models import NO_PRIOR, Models
 from space.uploads import read_photo
 from space.widgets.canvas import build_canvas, canvas_value
-from space.widgets.painting import CANVAS_SIZE, Painting, read_cells
+from space.widgets.painting import CANVAS_SIZE, Painting, flatten, read_cells
 from space.widgets.photo_picker import EXAMPLES, file_in_snippet, uploaded_file
 
 SKETCHES = {  # name: (file, kind of flower)
@@ -25,18 +26,18 @@ SKETCHES = {  # name: (file, kind of flower)
     "iris": ("iris.png", "Bearded Iris"),
     "water lily": ("water-lily.png", "Water Lily"),
 }
-PALETTE: list[Any] = [
-    "#f2c431",  # yellow
-    "#ef7a1f",  # orange
-    "#d23a2c",  # red
-    "#e58aa5",  # pink
-    "#7a4fc0",  # purple
-    "#5b8fd0",  # sky
-    "#f4f2ee",  # white
-    "#6f9a45",  # leaf
-    "#24481f",  # shade
-    "#5a3315",  # earth
-]
+PALETTE = {
+    "yellow": "#f2c431",
+    "orange": "#ef7a1f",
+    "red": "#d23a2c",
+    "pink": "#e58aa5",
+    "purple": "#7a4fc0",
+    "sky": "#5b8fd0",
+    "white": "#f4f2ee",
+    "leaf": "#6f9a45",
+    "shade": "#24481f",
+    "earth": "#5a3315",
+}
 BRUSH_RADIUS = 26  # pixels of the canvas: a little more than a patch
 GUIDANCE = 1.5  # above, a kind of flower overrules the painting
 INTRODUCTION = """<p>Paint rough shapes in a few colors. They become 16 × 16 color codes, and GPT draws the shapes and
@@ -62,16 +63,22 @@ def build(models: Models, running: RunningVisits) -> None:
                     for name, (file, _) in SKETCHES.items()
                 ]
             gr.HTML('<h2 class="label">Or paint your own</h2>')
-            canvas = build_canvas("sketch-canvas", brush=gr.Brush(default_size=BRUSH_RADIUS, colors=PALETTE))
-            colors = gr.UploadButton("Start from the colors of a photo", size="sm", elem_id="colors-of")
-            colors.preprocess = uploaded_file  # type: ignore[method-assign]
-            colors.example_payload = partial(file_in_snippet, "photo.jpg")  # type: ignore[method-assign]
+            canvas = build_canvas(
+                "sketch-canvas", brush=gr.Brush(default_size=BRUSH_RADIUS, colors=list(PALETTE.values()))
+            )
+            gr.HTML('<h2 class="label">Fill what is empty with one color</h2>')
+            with gr.Row(elem_id="fill"):
+                fills = {color: gr.Button(name, size="sm", elem_id=f"fill-{name}") for name, color in PALETTE.items()}
+            gr.HTML(f"<style>{''.join(f'#fill-{n} {{ background: {c}; }}' for n, c in PALETTE.items())}</style>")
+            button = gr.Button("Draw from the sketch", variant="primary")
             kind = choose_kind(kinds, elem_id="sketch-kind")
             closely = gr.Radio(
                 ["loosely", "exactly"], value="loosely", label="How close to your colors", elem_classes="choice"
             )
-            button = gr.Button("Draw from the sketch", variant="primary")
             count, seed, keep_seed = choose_count(prefix="sketch-")
+            colors = gr.UploadButton("Start from the colors of a photo", size="sm", elem_id="colors-of")
+            colors.preprocess = uploaded_file  # type: ignore[method-assign]
+            colors.example_payload = partial(file_in_snippet, "photo.jpg")  # type: ignore[method-assign]
         panel = Panel(running, level_sources("yours", "GPT", "GPT") + INTRODUCTION, prefix="sketch-")
 
     def choose_sketch(event: gr.EventData, visitor: gr.Request) -> Update:
@@ -116,4 +123,15 @@ def build(models: Models, running: RunningVisits) -> None:
         api_name="sketch", examples=examples, choose=choose_sketch, chosen=[canvas, kind],
     )  # fmt: skip
     canvas.clear(canvas_value, None, canvas, **QUIET)
+    for color, fill in fills.items():
+        fill.click(partial(fill_empty, color=color), canvas, canvas, **QUIET)
     colors.upload(colors_of_photo, colors, canvas, api_name="colors_of_photo", **MODEL_QUEUE)
+
+
+def fill_empty(canvas: Painting, *, color: str) -> dict[str, Any]:
+    """The canvas with one color wherever nothing is painted."""
+    with errors_as_messages():
+        painted = flatten(canvas.stack)
+    filled = Image.new("RGBA", painted.size, color)
+    filled.alpha_composite(painted)
+    return canvas_value(layer=filled)
