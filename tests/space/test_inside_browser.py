@@ -83,6 +83,11 @@ def test_a_pressed_tile_and_a_typed_number_tell_a_code(open_tab: Callable[..., P
     press_at(page, ".sheet img", 0.5 / 64, 0.5 / 8)
     expect(number).not_to_have_value("31")
     expect(told).to_contain_text(f"color {number.input_value()}, 1 in")
+    sheet = page.locator("#sheet-color .image-frame").evaluate("""frame => {
+        const mark = getComputedStyle(frame, "::after"), box = frame.getBoundingClientRect();
+        return [parseFloat(mark.left) / box.width, parseFloat(mark.top) / box.height];
+    }""")
+    assert sheet == pytest.approx([0, 0], abs=1e-3)  # the pressed tile, the first, is marked
     white = told.locator("img").evaluate("""async image => {
         await image.decode();
         const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});

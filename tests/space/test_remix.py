@@ -26,6 +26,7 @@ from space.generation.conditioning import (
 )
 from space.generation.generate import generate
 from space.generation.request import ANY, GenerationRequest
+from space.tabs.sketch.tab import fill_empty
 from space.widgets.painting import Cells, Painting, read_cells
 
 GRID = (4, 4)  # of the tiny prior's sketches; its pictures have twice the patches each way
@@ -81,6 +82,13 @@ def test_layers_lie_over_the_background_and_a_composite_is_all_of_it(tmp_path: P
     )
     assert Painting(paths[0], (), paths[1]).stack == (paths[1],)
     assert not read_cells(Painting().stack, GRID).painted.any()
+
+
+def test_filling_paints_only_what_is_empty(tmp_path: Path):
+    half_painted().save(tmp_path / "layer.png")
+    value = fill_empty(Painting(layers=(str(tmp_path / "layer.png"),)), color="#00ff00")
+    filled = np.asarray(value["layers"][0])
+    assert (filled[:, :256] == (255, 0, 0, 255)).all() and (filled[:, 256:] == (0, 255, 0, 255)).all()
 
 
 def test_a_canvas_that_is_no_square_picture_is_refused_by_its_name_alone(tmp_path: Path):

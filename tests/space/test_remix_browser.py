@@ -1,8 +1,12 @@
 """The Sketch and Remix tabs in a real browser: paint with the mouse, press a sketch, complete, recolor."""
 
+import base64
+import io
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 PATIENCE = 180_000  # ms: other work may be running on the machine
@@ -60,6 +64,21 @@ def test_painted_strokes_and_a_pressed_sketch_become_pictures(open_part: Callabl
     expect(status).to_contain_text("Sunflower, drawn from a sketch by GPT", timeout=PATIENCE)
     expect(page.locator("#sketch-kind input")).to_have_value("Sunflower")
     assert page.locator("#sketch-live .tiles img").get_attribute("src") != painted
+
+
+def test_what_is_empty_is_filled_with_one_color(open_part: Callable[..., Page]):
+    page = open_part("Sketch")
+    page.locator("#sketch-canvas").scroll_into_view_if_needed()
+    stroke(page, "#sketch-canvas", 0.5)
+    page.locator("#fill-leaf").click()
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Draw from the sketch").click()
+    wait_until_done(page, "sketch")
+    address = page.locator("#sketch-live .given img").get_attribute("src")
+    with Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))) as given:
+        colors = np.asarray(given.convert("RGB"), int)
+    leaf = np.abs(colors - (0x6F, 0x9A, 0x45)).max(2) < 40
+    assert 0.6 < leaf.mean() < 1 and not leaf[len(leaf) // 2, leaf.shape[1] // 2]
 
 
 def test_a_cleared_canvas_can_be_painted_again(open_part: Callable[..., Page]):

@@ -49,7 +49,8 @@ def test_a_press_on_a_kind_grows_a_picture_coarse_to_fine(open_tab: Callable[...
     told = list(dict.fromkeys(words for words, _ in seen))
     assert told[-1].startswith("Sunflower, drawn by GPT")
     assert {"Writing colors, 32 × 32", "Writing shapes, 32 × 32", "Writing textures, 32 × 32"} <= set(told)
-    assert all(rendering == "pixelated" for words, rendering in seen if words.startswith("Writing colors"))
+    only_colors = [f"Writing colors, {side} × {side}" for side in (4, 8, 16)]
+    assert all(rendering == "pixelated" for words, rendering in seen if words in only_colors)
     assert seen[-1][1] != "pixelated"
     expect(page.locator("#live img")).to_have_count(1)
     expect(page.locator("#what-it-writes")).to_be_hidden()
@@ -95,6 +96,36 @@ def test_stop_keeps_what_there_is_and_another_kind_takes_over(open_tab: Callable
     press(page, "Sunflower")
     expect(page.locator("#live .words")).to_contain_text("Sunflower, drawn by GPT", timeout=PATIENCE)
     expect(page.locator("#live img")).to_have_count(1)
+
+
+def test_earlier_pictures_come_back_and_are_used_on_the_other_tabs(open_tab: Callable[..., Page]):
+    page = open_tab()
+    for kind in ("Rose", "Sunflower"):
+        press(page, kind)
+        expect(page.locator("#live .words")).to_contain_text(f"{kind}, drawn by GPT", timeout=PATIENCE)
+    strip, viewer = page.locator("#drawn .earlier button"), page.locator("#drawn .viewer")
+    expect(strip).to_have_count(2)
+    strip.nth(1).click()
+    expect(viewer).to_contain_text("Rose, drawn by GPT")
+    expect(page.locator("#live")).to_be_hidden()
+    drawn = viewer.locator(".tiles img").get_attribute("src")
+    viewer.get_by_role("button", name="Use on the other tabs").click()
+    for name, photo in (("Look inside", "#inside-photo"), ("Reconstruct", "#photo")):
+        page.get_by_role("tab", name=name).click()
+        shown = page.locator(f"{photo} img").first
+        expect(shown).to_be_visible(timeout=PATIENCE)
+        same = page.evaluate(
+            """async ([one, other]) => {
+                const [a, b] = await Promise.all([one, other].map(async (each) => await (await fetch(each)).bytes()));
+                return a.length === b.length && a.every((byte, index) => byte === b[index]);
+            }""",
+            [drawn, shown.get_attribute("src")],
+        )
+        assert same
+    page.get_by_role("tab", name="Sample").click()
+    strip.nth(0).click()
+    expect(page.locator("#live .words")).to_contain_text("Sunflower, drawn by GPT")
+    expect(viewer).to_be_hidden()
 
 
 def fill(field: Locator, value: str) -> None:

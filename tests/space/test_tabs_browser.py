@@ -1,5 +1,6 @@
 """All tabs in a real browser: within reach on any screen, and How it works with the visitor's own photo."""
 
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,24 @@ def test_a_photo_is_there_on_every_tab(visit: Callable[..., Page]):
     expect(page.locator("#complete-photo img")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("tab", name="Look inside").click()
     expect(page.locator("#inside-photo img")).to_be_visible(timeout=PATIENCE)
+
+
+HAND_OVER = """([kind, selector, file]) => {
+    const bytes = Uint8Array.from(atob(file), (each) => each.charCodeAt(0)), transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], "photo.webp", { type: "image/webp" }));
+    const options = { bubbles: true, cancelable: true, dataTransfer: transfer, clipboardData: transfer };
+    const event = kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options);
+    document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize(("event", "where"), [("paste", "body"), ("drop", "#result")])
+def test_a_photo_is_taken_wherever_it_is_pasted_or_dropped(visit: Callable[..., Page], event: str, where: str):
+    page = visit(1280, "light")
+    upload(page, PHOTO.with_name("coffee.jpg"))
+    before = wait_for_result(page)
+    page.evaluate(HAND_OVER, [event, where, base64.b64encode(PHOTO.read_bytes()).decode()])
+    wait_for_result(page, before)
 
 
 def test_tabs_have_addresses_and_back_works(visit: Callable[..., Page], page_url: str):
