@@ -103,7 +103,7 @@ def test_earlier_pictures_come_back_and_are_used_on_the_other_tabs(open_tab: Cal
     for kind in ("Rose", "Sunflower"):
         press(page, kind)
         expect(page.locator("#live .words")).to_contain_text(f"{kind}, drawn by GPT", timeout=PATIENCE)
-    strip, viewer = page.locator("#drawn .earlier button"), page.locator("#drawn .viewer")
+    strip, viewer = page.locator("#drawn .earlier button"), page.locator("#drawn .block.viewer")
     expect(strip).to_have_count(2)
     strip.nth(1).click()
     expect(viewer).to_contain_text("Rose, drawn by GPT")
