@@ -41,22 +41,25 @@ PARTS = ("layout", *CONTEXTS)
 class GPTConfig:
     """Sizes of the GPT: a transformer for the two coarsest color maps, and one for each finer map.
 
-    layout_layers: of the network for the coarsest maps. detail_layers: of those for the maps of `CONTEXTS`.
+    layers, heads: the blocks of each part, in the order of `PARTS`, and the attention heads in them.
     """
 
     width: int = 256
     hidden: int = 704  # of the gated feed-forward layers
-    heads: int = 2
-    layout_layers: int = 8
-    detail_layers: tuple[int, ...] = (4, 4, 3, 3, 3, 3)
+    layers: tuple[int, ...] = (8, 4, 4, 4, 2, 4, 4)
+    heads: tuple[int, ...] = (2, 2, 4, 4, 2, 4, 4)
     embedding: int = 64  # width of one token in the windows
     window: int = 7  # side of the window on the map being written, up and left; also of its attention
     context: int = 5  # side of the windows on coarser maps and levels
-    dropout: float = 0.2
+    dropout: float = 0.1
 
     def layers_of(self, part: str) -> int:
         """The number of blocks of a part."""
-        return dict(zip(PARTS, (self.layout_layers, *self.detail_layers), strict=True))[part]
+        return self.layers[PARTS.index(part)]
+
+    def heads_of(self, part: str) -> int:
+        """The number of attention heads in each block of a part."""
+        return self.heads[PARTS.index(part)]
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,10 @@ class PixelCNNConfig:
 ModelConfig = GPTConfig | PixelCNNConfig
 KINDS: dict[str, type[GPTConfig] | type[PixelCNNConfig]] = {"gpt": GPTConfig, "pixelcnn": PixelCNNConfig}
 PRESETS: dict[str, ModelConfig] = {
-    "tiny": GPTConfig(
-        width=32,
-        hidden=64,
-        layout_layers=1,
-        detail_layers=(1, 1, 1, 1, 1, 1),
-        embedding=16,
-        window=5,
-        context=3,
-        dropout=0.1,
-    ),
+    "tiny": GPTConfig(width=32, hidden=64, layers=(1,) * 7, heads=(2,) * 7, embedding=16, window=5, context=3),
     "small": GPTConfig(),
-    "base": GPTConfig(width=384, hidden=1024, heads=3),
-    "large": GPTConfig(width=768, hidden=2048, heads=6, layout_layers=12, detail_layers=(10, 10, 8, 8, 8, 8)),
+    "base": GPTConfig(width=384, hidden=1024, heads=(3, 3, 6, 6, 3, 6, 6)),
+    "large": GPTConfig(width=768, hidden=2048, layers=(12, 10, 10, 10, 5, 8, 8), heads=(6, 6, 12, 12, 6, 12, 12)),
     "pixelcnn-tiny": PixelCNNConfig(width=32, blocks=2, kernel=3, dropout=0.0),
     "pixelcnn": PixelCNNConfig(),
     "pixelcnn-simple": PixelCNNConfig(width=120, blocks=8, kernel=3, gated=False, dropout=0.0),

@@ -102,7 +102,8 @@ class KVCache:
 
     def _begin(self, part: str, batch: int, places: tuple[int, ...]) -> None:
         config = self.config
-        shape = (config.heads, batch * math.prod(places), config.width // config.heads)
+        heads = config.heads_of(part)
+        shape = (heads, batch * math.prod(places), config.width // heads)
         self._part, self._places = part, places
         self._keys, self._values = (
             [np.zeros(shape, np.float32) for _ in range(config.layers_of(part))] for _ in range(2)

@@ -89,12 +89,13 @@ def generator(prior: OnnxPrior, name: str, length: int, flags: argparse.Namespac
     torch.set_num_threads(flags.threads)
     model = prior.config.model
     assert isinstance(model, GPTConfig)
+    part = "layout" if name in LAYOUT else name
     config = LlamaConfig(
         vocab_size=prior.levels[LEVEL_OF[name]].size,
         hidden_size=model.width,
         intermediate_size=model.hidden,
-        num_hidden_layers=model.layers_of("layout" if name in LAYOUT else name),
-        num_attention_heads=model.heads,
+        num_hidden_layers=model.layers_of(part),
+        num_attention_heads=model.heads_of(part),
         max_position_embeddings=length + 1,
         bos_token_id=0,
         eos_token_id=None,

@@ -190,13 +190,14 @@ class Layout(nn.Module):
         self.coarsest, self.columns = sizes[0][0] * sizes[0][1], sizes[1][1]
         self.place = nn.Parameter(torch.randn(sum(h * w for h, w in sizes), config.width) * 0.02)
         self.blocks = module_list(
-            Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(config.layout_layers)
+            Block(config.width, config.hidden, config.heads_of("layout"), config.dropout)
+            for _ in range(config.layers_of("layout"))
         )
         self.head = Linear(config.width, colors)
         scales = [CELLS[name] / CELLS[LAYOUT[1]] for name in LAYOUT]
         places = [torch.cartesian_prod(torch.arange(h), torch.arange(w)).view(-1, 2) for h, w in sizes]
         centers = torch.cat([(place + 0.5) * scale for place, scale in zip(places, scales, strict=True)])
-        angles = rotary_angles(centers[:, 0], centers[:, 1], config.width // config.heads)
+        angles = rotary_angles(centers[:, 0], centers[:, 1], config.width // config.heads_of("layout"))
         self.register_buffer("angles", angles, persistent=False)
 
     def forward(
@@ -247,13 +248,14 @@ class Detail(nn.Module):
     """p(one map of a grid | coarser maps and levels, class): each token attends to the window before it."""
 
     def __init__(
-        self, config: GPTConfig, layers: int, sizes: Sequence[int], contexts: Sequence[tuple[int, int]], classes: int
+        self, config: GPTConfig, name: str, sizes: Sequence[int], contexts: Sequence[tuple[int, int]], classes: int
     ):
         super().__init__()
+        heads = config.heads_of(name)
         self.stem = Stem(config, sizes, contexts, classes)
-        self.reach, self.head_dim = config.window // 2, config.width // config.heads
+        self.reach, self.head_dim = config.window // 2, config.width // heads
         self.blocks = module_list(
-            Block(config.width, config.hidden, config.heads, config.dropout) for _ in range(layers)
+            Block(config.width, config.hidden, heads, config.dropout) for _ in range(config.layers_of(name))
         )
         self.head = Linear(config.width, sizes[-1])
 
@@ -357,10 +359,10 @@ class GPT(nn.Module):
             # The tokenizer's centroids, which define the coarser maps.
             self.register_buffer(f"{level.name}_codebook", torch.zeros(level.size, dims))
         parts: dict[str, Layout | Detail] = {"layout": Layout(config, levels[0].size, grid, classes)}
-        for layers, (name, contexts) in zip(config.detail_layers, CONTEXTS.items(), strict=True):
+        for name, contexts in CONTEXTS.items():
             order = table_levels(name)
             tables = [(order.index(LEVEL_OF[other]), factor) for other, factor in contexts]
-            parts[name] = Detail(config, layers, [levels[index].size for index in order], tables, classes)
+            parts[name] = Detail(config, name, [levels[index].size for index in order], tables, classes)
         self.parts = module_dict(parts)
 
     @property

@@ -96,7 +96,8 @@ def gpt_graphs(net: GPT) -> Iterator[tuple[str, Graph]]:
         windows = [part.stems[0].own_window if isinstance(part, Layout) else part.stem.own_window]
         windows += [Window(config.context, causal=False)] * contexts
         places = len(windows[0]) if isinstance(part, Detail) else 8
-        cache = (config.heads, 50, config.width // config.heads)
+        heads = config.heads_of(name)
+        cache = (heads, 50, config.width // heads)
         inputs = {
             "neighbors": [torch.zeros(n, len(window), dtype=torch.int64) for window in windows],
             "place": torch.arange(n),

@@ -22,7 +22,7 @@ from prior.torch_runtime import WEIGHTS, TorchPrior, build, load_prior, save_pri
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIGS = {
     "gpt": GPTConfig(
-        width=32, hidden=48, heads=2, layout_layers=2, detail_layers=(2, 1, 1, 1, 1, 1), embedding=8, window=5,
+        width=32, hidden=48, layers=(2, 2, 1, 1, 1, 1, 1), heads=(2, 2, 2, 4, 2, 2, 2), embedding=8, window=5,
         context=3, dropout=0.0,
     ),
     "pixelcnn": PixelCNNConfig(width=16, blocks=2, kernel=3, dropout=0.0),
