@@ -140,18 +140,21 @@ def log_prob(prior: Prior, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
 
     Maps coarser than the patches count too: the value of a coarse cell is shared by the patches it covers.
     """
-    return score_tokens(prior, tokens, label, top=1).log_prob
+    scores = score_tokens(prior, tokens, label, top=1)
+    return scores.log_prob + scores.shared
 
 
 @dataclass(frozen=True)
 class TokenScores:
     """A prior's prediction of every token of some pictures.
 
-    log_prob: (B, L, h, w) float32, natural log of p of the actual token. codes: (B, L, h, w, k) int32, the k most
-    likely codes, most likely first. p: (B, L, h, w, k) float32, their probabilities.
+    log_prob: (B, L, h, w) float32, natural log of p of the actual token. shared: the same shape, the patch's share of
+    the coarser maps: that of a cell, over the number of patches that it covers. codes: (B, L, h, w, k) int32, the k
+    most likely codes, most likely first. p: (B, L, h, w, k) float32, their probabilities.
     """
 
     log_prob: np.ndarray
+    shared: np.ndarray
     codes: np.ndarray
     p: np.ndarray
 
@@ -169,7 +172,7 @@ def score_tokens(prior: Prior, tokens: np.ndarray, label: np.ndarray, *, top: in
     tokens, label = tokens.astype(np.int32), label.astype(np.int64)
     maps, fixed = prior.prepare(tokens, mask | True, None)
     state = prior.new_state()
-    log_probs = np.zeros(tokens.shape, np.float32)
+    log_probs, shared = (np.zeros(tokens.shape, np.float32) for _ in range(2))
     codes, p = (np.empty((*tokens.shape, top), kind) for kind in (np.int32, np.float32))
     for name, positions in prior.decoding_order({name: np.zeros_like(known) for name, known in fixed.items()}):
         level = LEVEL_OF[name]
@@ -178,14 +181,14 @@ def score_tokens(prior: Prior, tokens: np.ndarray, label: np.ndarray, *, top: in
         there = np.take_along_axis(scores, maps[name][:, rows, columns, None], 2)[..., 0]
         if cell := CELLS.get(name):  # shared by the patches it covers
             for row, column, value in zip(rows * cell, columns * cell, there.T, strict=True):
-                log_probs[:, level, row : row + cell, column : column + cell] += value[:, None, None] / cell**2
+                shared[:, level, row : row + cell, column : column + cell] += value[:, None, None] / cell**2
             continue
-        log_probs[:, level, rows, columns] += there
+        log_probs[:, level, rows, columns] = there
         few = np.argpartition(-scores, top - 1, axis=2)[..., :top]
         few = np.take_along_axis(few, np.argsort(-np.take_along_axis(scores, few, 2), axis=2, kind="stable"), 2)
         codes[:, level, rows, columns] = few
         p[:, level, rows, columns] = np.exp(np.take_along_axis(scores, few, 2))
-    return TokenScores(log_probs, codes, p)
+    return TokenScores(log_probs, shared, codes, p)
 
 
 def filter_probabilities(scores: np.ndarray, settings: LevelSettings) -> np.ndarray:

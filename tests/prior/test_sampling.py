@@ -467,7 +467,7 @@ def test_a_bias_that_does_not_fit_is_refused_before_any_work(bias):
 def test_scores_hold_the_most_likely_codes_of_every_place(order):
     tokens, label = run(Toy(order))[-1].tokens, np.array([0, 1])
     found = score_tokens(Toy(order), tokens, label, top=4)
-    assert np.array_equal(found.log_prob, log_prob(Toy(order), tokens, label))
+    assert np.array_equal(found.log_prob + found.shared, log_prob(Toy(order), tokens, label))
     assert found.codes.shape == found.p.shape == (2, *SHAPE, 4)
     maps, _ = Toy(order).prepare(tokens, tokens >= 0, None)
     for name, positions in order(Toy(order).prepare(*nothing(2), None)[1]):

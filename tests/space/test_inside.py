@@ -17,7 +17,7 @@ from cst import CST, metrics
 from cst.tokenizer.code_statistics import Statistics
 from cst.tokenizer.codebooks import Codebooks
 from prior import sampling
-from prior.config import LEVEL_OF
+from prior.config import FULL, LEVEL_OF
 from prior.sampler import Sampler
 from space.color import oklab, ramp
 from space.generation.request import ANY
@@ -67,7 +67,7 @@ def test_the_likeliest_codes_and_the_bits_are_the_priors_own(look: Analysis, sam
         (LEVEL_OF[name], *divmod(int(position), look.tokens.shape[2]), scores)
         for name, positions in order
         for position, scores in zip(positions, state.predict(name, positions, maps, label)[0], strict=True)
-        if name in ("shape", "texture")  # a color's bits also hold its share of the coarse colors'
+        if name in FULL
     ]
     for level, row, column, scores in found:
         said = patch_card.patch_numbers(look, column, row, None, codebooks)["levels"][codebooks.levels[level].name]

@@ -59,7 +59,7 @@ def predict(analysis: Analysis, sampler: Sampler, kind: str | None) -> Analysis:
     name = None if kind in (None, ANY) else sampler.classes[sampler.label(kind)]
     top = min(TOP_CODES, *(level.size for level in sampler.prior.levels))
     scores = score_tokens(sampler.prior, analysis.tokens[None], np.array([sampler.label(name)]), top=top)
-    first = TokenScores(scores.log_prob[0], scores.codes[0], scores.p[0])
+    first = TokenScores(scores.log_prob[0], scores.shared[0], scores.codes[0], scores.p[0])
     return replace(analysis, scores=first, model=NAMES[sampler.prior.config.kind], kind=name or ANY)
 
 

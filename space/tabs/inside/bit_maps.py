@@ -45,8 +45,8 @@ class BitNumbers:
 
 
 def code_bits(scores: TokenScores) -> np.ndarray:
-    """(L, h, w) float64: the bits of each code under the prior, -log2 p."""
-    return -scores.log_prob.astype(np.float64) / math.log(2)
+    """(L, h, w) float64: the bits of each code under the prior, -log2 p, with its share of the coarser maps."""
+    return -(scores.log_prob.astype(np.float64) + scores.shared) / math.log(2)
 
 
 def bit_maps(scores: TokenScores, levels: Sequence[Level]) -> list[Image.Image]:
