@@ -44,7 +44,7 @@ def half_size_maps(
     int32 and bool (B, h / 2, w / 2) by name.
     """
     b, _, h, w = tokens.shape
-    there = known.reshape(b, 3, h // 2, 2, w // 2, 2).all((1, 3, 5))
+    there = np.asarray(known.reshape(b, 3, h // 2, 2, w // 2, 2).all((1, 3, 5)))
     codes = np.zeros((b, 3, h // 2, w // 2), np.int32)
     if there.any():
         pictures = codebooks.centroid_picture(tokens)

@@ -46,7 +46,8 @@ def restored_fields(
     defaults = setting_values(DEFAULTS[model])
     values = tuple(number(query, *pair) for pair in zip(SETTINGS, defaults, strict=True))
     try:
-        Settings(tuple(LevelSettings(*values[i : i + 4]) for i in (0, 4, 8)), values[12], int(values[13]))
+        levels = (values[start : start + 4] for start in (0, 4, 8))
+        Settings(tuple(LevelSettings(t, int(k), p, m) for t, k, p, m in levels), values[12], int(values[13]))
     except ValueError:
         values = defaults
     return kind, int(count), int(seed), model, values
