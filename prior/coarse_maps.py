@@ -38,16 +38,21 @@ def coarse_maps(
 def half_size_maps(
     tokens: np.ndarray, known: np.ndarray, codebooks: Codebooks
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The shapes and textures of pictures at half their size, and where they are known: where all they cover is.
+    """The tokens of pictures at half their size, and where their shapes and textures are known.
 
-    tokens, known: (B, 3, h, w) int and bool. The small picture is the mean of 2x2 pixels of the centroids' sum. Returns
-    int32 and bool (B, h / 2, w / 2) by name.
+    tokens, known: (B, 3, h, w) int and bool. The small picture is the mean of 2x2 pixels of the centroids' sum. Its
+    shapes and textures are known where all shapes and textures under them are, and its colors where the colors are
+    known too. Colors of `tokens` that are not known count as a guess: those of a photo that is drawn in new colors.
+    Returns int32 and bool (B, h / 2, w / 2) by name.
     """
     b, _, h, w = tokens.shape
-    there = np.asarray(known.reshape(b, 3, h // 2, 2, w // 2, 2).all((1, 3, 5)))
+    covered = known.reshape(b, 3, h // 2, 2, w // 2, 2).all((3, 5))
+    detail = np.asarray(covered[:, 1:].all(1))
     codes = np.zeros((b, 3, h // 2, w // 2), np.int32)
-    if there.any():
-        pictures = codebooks.centroid_picture(tokens)
+    if detail.any():
+        sizes = np.array([level.size for level in codebooks.levels])[:, None, None]
+        pictures = codebooks.centroid_picture(np.clip(tokens, 0, sizes - 1))
         small = pictures.reshape(b, 3, pictures.shape[2] // 2, 2, -1, 2).mean((3, 5))
-        codes = np.where(there[:, None], codebooks.encode(small), 0)
-    return dict(zip(HALF[1:], codes[:, 1:].swapaxes(0, 1), strict=True)), dict.fromkeys(HALF[1:], there)
+        codes = np.where(detail[:, None], codebooks.encode(small), 0)
+    fixed = (covered[:, 0] & detail, detail, detail)
+    return dict(zip(HALF, codes.swapaxes(0, 1), strict=True)), dict(zip(HALF, fixed, strict=True))

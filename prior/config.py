@@ -53,6 +53,13 @@ class GPTConfig:
     context: int = 5  # side of the windows on coarser maps and levels
     dropout: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Raise ValueError unless every part has its layers and heads."""
+        for name in ("layers", "heads"):
+            if len(getattr(self, name)) != len(PARTS):
+                accepted = f"{len(PARTS)} numbers, for {', '.join(PARTS)}"
+                raise ValueError(f"{name} {getattr(self, name)} of a GPT; accepted: {accepted}")
+
     def layers_of(self, part: str) -> int:
         """The number of blocks of a part."""
         return self.layers[PARTS.index(part)]

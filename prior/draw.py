@@ -124,6 +124,7 @@ def draw(flags: argparse.Namespace) -> None:
                 bar.set_description(step.name, refresh=False)
                 bar.update(step.done - bar.n)
                 if size < full and step.half_known is not None and step.half_known.all():
+                    bar.total = step.done
                     break
         step = step if size == full else step.half_size()
         for picture, tokens in zip(sampler.decode(step), sampler.tokens(step), strict=True):

@@ -51,7 +51,11 @@ class MapOrder:
         fixed = dict(zip(FULL, mask.copy().swapaxes(0, 1), strict=True))
         if self.codebooks is not None:
             coarse, coarse_fixed = coarse_maps(maps["color"], fixed["color"], self.codebooks.color, sketch)
-            half, half_fixed = half_size_maps(np.stack(list(maps.values()), 1), mask, self.codebooks)
+            half, half_fixed = half_size_maps(known, mask, self.codebooks)
+            color = COARSE[-1]  # of whole patches it is known exactly; where only colors are known, their mean is taken
+            from_patches = half_fixed[color] & (True if sketch is None else sketch < 0)
+            half[color] = np.where(from_patches, half[color], coarse[color])
+            half_fixed[color] = coarse_fixed[color]
             return {**coarse, **half, **maps}, {**coarse_fixed, **half_fixed, **fixed}
         if sketch is not None:
             free = (sketch >= 0) & ~fixed["color"]

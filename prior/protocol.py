@@ -66,7 +66,8 @@ class SampleRequest:
     """New tokens to write where `mask` is False; those of `known` are kept where it is True.
 
     known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int, indices of classes, or the number of classes
-    for none. The same seed gives the same pictures. sketch: (*sketch_grid) int, color codes that are kept, -1 where
+    for none. Where only a color is to be drawn, its code in `known` is a guess of its lightness: see `half_size_maps`.
+    The same seed gives the same pictures. sketch: (*sketch_grid) int, color codes that are kept, -1 where
     there is none. color_bias: (*sketch_grid, V) or (*grid, V) float, a logit bias of the color codes at a place (a
     product of experts: Hinton, 2002, "Training Products of Experts").
     """
@@ -111,7 +112,10 @@ class Step:
     bits: np.ndarray
 
     def half_size(self) -> "Step":
-        """The same of the picture at half its size. Raises ValueError if the prior draws none."""
+        """The tokens and colors of the picture at half its size; the progress and bits stay those of the whole step.
+
+        Raises ValueError if the prior draws none.
+        """
         if self.half is None or self.half_known is None:
             raise ValueError("this prior draws no picture of half the size; accepted: a GPT")
         colors = np.where(self.half_known[:, 0], self.half[:, 0], self.colors[:, ::2, ::2])

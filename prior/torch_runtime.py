@@ -48,8 +48,9 @@ def assemble(folder: Path) -> None:
     paths = [folder / f"{name}.safetensors" for name in net.parts]
     if not all(path.exists() for path in paths):
         return
-    for buffer, centroids in zip(net.codebooks, load_file(folder / CODEBOOKS).values(), strict=True):
-        buffer.copy_(centroids)
+    centroids = load_file(folder / CODEBOOKS)
+    for level, buffer in zip(net.levels, net.codebooks, strict=True):
+        buffer.copy_(centroids[level.name])
     for path, part in zip(paths, net.parts.values(), strict=True):
         load_weights(part, path)
     save_prior(net, config, folder)

@@ -398,7 +398,7 @@ class GPT(nn.Module):
     ) -> Tensor:
         """The natural log of p of the tokens of one part, exact: (B, N) float32.
 
-        maps: (B, h, w) int64 each; see `color_maps`. label: (B,), a class, or the number of classes for none.
+        maps: (B, h, w) int64 each; see `prior/coarse_maps.py`. label: (B,), a class, or the number of classes for none.
         augmentation: (B, AUGMENTATIONS). context_maps: replaces `maps` as the context. places: of a map other than the
         layout, (n,) flat indices into the B * N tokens; only these are scored, and the result is (n,).
         """

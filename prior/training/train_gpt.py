@@ -22,7 +22,19 @@ from cst.training import checkpoint
 from cst.training.muon import Muon
 from cst.training.optimization import update_ema, use_bf16
 from cst.training.run_settings import check_settings
-from prior.config import CELLS, CONTEXTS, FULL, HALF, LAYOUT, LEVEL_OF, PRESETS, GPTConfig, GPTTrainConfig, PriorConfig
+from prior.config import (
+    CELLS,
+    COARSE,
+    CONTEXTS,
+    FULL,
+    HALF,
+    LAYOUT,
+    LEVEL_OF,
+    PRESETS,
+    GPTConfig,
+    GPTTrainConfig,
+    PriorConfig,
+)
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT
 from prior.torch_runtime import CODEBOOKS, assemble
@@ -80,7 +92,7 @@ class Trainer:
         begin_or_resume(out, self.prior, write=self.is_main)
         check_settings(out / f"training-{name}.json", dataclasses.asdict(config), training, write=self.is_main)
         self.encoder = TorchEncoder(self.codebooks, self.device)
-        self.colors_only = name in (LAYOUT[0], "layout", "color_half")
+        self.colors_only = name in ("layout", COARSE[-1])
         self.half_only = name in HALF[1:]
         self.crops = AugmentedCrops(
             Photos(training, shortest=config.size, memory_gib=8),

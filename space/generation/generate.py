@@ -164,7 +164,6 @@ def save(
     folder: Path,
 ) -> GenerationView:
     """Write all files to `folder` -> the complete view."""
-    drawn = ~given_codes(sampler, request)
     paths, tiles = [], []
     for number, (picture, tokens) in enumerate(zip(pictures, sampler.tokens(step), strict=True), 1):
         path = folder / f"{request.stem}-{number}.png"
@@ -188,7 +187,7 @@ def save(
     if step.best_of > 1:
         status += f"; colors: the best of {step.best_of}"
     if numbers.stopped:
-        status = f"Stopped after {numbers.codes / (request.count * drawn.sum()):.0%} of the codes"
+        status = f"Stopped after {step.done / step.total:.0%} of the codes"
     layers = [*progress(step), (LAST_STAGE, 1.0)]
     kept = result_address(request, sampler.prior.config.kind) if request.verb == "drawn" else ""
     return GenerationView(

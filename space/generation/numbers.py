@@ -44,10 +44,14 @@ class SampleNumbers:
 
 
 def mean_bits(step: Step, levels: Sequence[Level], given: np.ndarray | None = None) -> dict[str, float | None]:
-    """Bits per drawn code, by level; None where none is drawn. given: (L, h, w) bool, codes that were not drawn."""
+    """Bits per drawn code, by level; None where none is drawn. given: (L, h, w) bool, codes that were not drawn.
+
+    Of a prior that draws a picture of half the size first, only of complete levels: the bits of both are added.
+    """
     drawn = (step.known if given is None else step.known & ~given).sum((0, 2, 3))  # (L,)
+    counted = (drawn > 0) & (step.known.all((0, 2, 3)) | (step.half is None))
     return {
-        level.name: round(float(step.bits[:, index].sum() / drawn[index]), 3) if drawn[index] else None
+        level.name: round(float(step.bits[:, index].sum() / drawn[index]), 3) if counted[index] else None
         for index, level in enumerate(levels)
     }
 

@@ -31,12 +31,16 @@
       const panel = strip.closest(".result"), kept = results.get(strip) ?? [];
       if (!panel.querySelector(".live .tiles")) continue;
       if (!finished(panel)) { if (panel.classList.contains("shows-earlier")) show(panel, null); continue; }
-      const image = panel.querySelector(".live .tiles img").src;
-      if (kept[0]?.image === image) continue;
+      const html = (selector) => panel.querySelector(selector)?.innerHTML ?? "";
+      const result = {
+        image: panel.querySelector(".live .tiles img").src,
+        live: html(".live:has(.tiles) .prose"),
+        table: html(".drawn:not(.viewer) .prose"),
+        words: panel.querySelector(".live:has(.tiles) .words").firstChild.textContent,
+      };
+      if (kept[0]?.live === result.live) { kept[0].table = result.table; continue; }
       show(panel, null);
-      const [live, table] = [".live:has(.tiles) .prose", ".drawn .prose"].map((each) => panel.querySelector(each)?.innerHTML ?? "");
-      const words = panel.querySelector(".live .words").innerText;
-      results.set(strip, [{ image, live, table, words }, ...kept].slice(0, KEPT));
+      results.set(strip, [result, ...kept].slice(0, KEPT));
       fill(panel, strip);
     }
   };

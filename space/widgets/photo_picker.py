@@ -70,8 +70,8 @@ class SharedPhoto:
     def follow(self, photo: gr.Image) -> None:
         """Remember what is chosen there."""
         self.photos.append(photo)
-        keep = "(photo, latest) => photo ?? latest"
-        photo.change(None, [photo, self.latest], self.latest, js=keep, api_visibility="private")
+        keep = "(photo) => photo"
+        photo.change(None, photo, self.latest, js=keep, api_visibility="private")
 
     def bring(self, photo: gr.Image, opened: Callable[..., Any]) -> gr.events.Dependency:
         """Fill in `photo` on the event `opened`."""
@@ -81,9 +81,11 @@ class SharedPhoto:
     def connect(self) -> None:
         """Take what photos.js uploads: on the open tab, if it has a photo, and on those that are opened later."""
         js = """(file, ...photos) => {
-    const ids = %s;
+    const ids = %s, elsewhere = window.cstForOtherTabs;
+    window.cstForOtherTabs = false;
     file = Array.isArray(file) ? file[0] : file;
-    return [file, ...photos.map((photo, index) => document.getElementById(ids[index])?.offsetParent ? file : photo)];
+    const isOpen = (id) => !elsewhere && document.getElementById(id)?.offsetParent;
+    return [file, ...photos.map((photo, index) => isOpen(ids[index]) ? file : photo)];
 }""" % [photo.elem_id for photo in self.photos]
         inputs, outputs = [self.upload, *self.photos], [self.latest, *self.photos]
         self.upload.upload(None, inputs, outputs, js=js, api_visibility="private")

@@ -10,13 +10,13 @@ from safetensors.torch import load_file, save_file
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.protocol import Level
 from prior.coarse_maps import coarse_maps, half_size_maps
-from prior.config import CELLS, COARSE, FULL, LEVEL_OF, PARTS, GPTConfig, PixelCNNConfig, PriorConfig, kind_of
+from prior.config import CELLS, COARSE, FULL, HALF, LEVEL_OF, PARTS, GPTConfig, PixelCNNConfig, PriorConfig, kind_of
 from prior.models.codebook_init import codebook_features
 from prior.models.color_maps import color_maps, near_codes
 from prior.models.context_window import Window
 from prior.models.gpt import GPT, Dropout, rotary_angles, rotate
 from prior.models.pixelcnn import PixelCNN
-from prior.sampling import log_prob
+from prior.sampling import log_prob, score_tokens
 from prior.torch_runtime import WEIGHTS, TorchPrior, build, load_prior, save_prior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,6 +58,10 @@ def random_prior(name: str, grid: tuple[int, int] | None = None, sizes: tuple[in
 def random_tokens(net: GPT | PixelCNN | TorchPrior, batch: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     return np.stack([rng.integers(level.size, size=(batch, *net.grid)) for level in net.levels], 1)
+
+
+def prior_codebooks(prior: TorchPrior) -> Codebooks:
+    return Codebooks(*[book.numpy() for book in prior.net.codebooks])
 
 
 def maps_of(net: GPT) -> dict[str, torch.Tensor]:
@@ -146,6 +150,18 @@ def test_token_by_token_is_as_likely_as_all_at_once(name, grid):
     one_by_one = log_prob(prior, tokens, label)
     assert one_by_one.dtype == np.float32
     assert np.abs(one_by_one - prior.log_prob(tokens, label)).max() < 1e-4
+
+
+def test_the_coarser_maps_are_shared_by_the_patches_that_they_cover():
+    prior = random_prior("gpt")
+    tokens, label = random_tokens(prior, 1), np.array([1])
+    found, (maps, _) = score_tokens(prior, tokens, label, top=1), prior.prepare(tokens, tokens >= 0, None)
+    codes = {name: torch.from_numpy(each).long() for name, each in maps.items()}
+    with torch.no_grad():
+        coarse = {part: prior.net(part, codes, torch.from_numpy(label)).sum().item() for part in PARTS}
+    expected = [coarse["layout"] + coarse["color_half"], coarse["shape_half"], coarse["texture_half"]]
+    assert found.shared.sum((0, 2, 3)) == pytest.approx(expected, rel=1e-4)
+    assert found.log_prob.sum((0, 2, 3)) == pytest.approx([coarse[name] for name in FULL], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["pixelcnn", "simple"])
@@ -249,19 +265,35 @@ def test_a_sketch_is_the_half_map_and_the_coarser_ones_follow():
     assert fixed["color_quarter"].tolist() == [[[True, False], [False, False]]] * 2
 
 
-def test_the_half_maps_are_the_tokens_of_the_smaller_picture_and_known_where_all_they_cover_is():
+def test_the_half_maps_are_the_tokens_of_the_smaller_picture_where_its_details_are_known():
     rng = np.random.default_rng(0)
     books = Codebooks(*[rng.random((size, dims), np.float32) / 2 for size, dims in ((5, 3), (7, 192), (11, 192))])
     tokens = np.stack([rng.integers(level.size, size=(2, 8, 8)) for level in books.levels], 1)
     known = np.ones(tokens.shape, bool)
     known[0, 2, 0, 5] = False  # one texture
+    known[1, 0, 7, 7] = False  # one color
     maps, fixed = half_size_maps(tokens, known, books)
     pixels = books.centroid_picture(tokens)
     small = (pixels[..., ::2, ::2] + pixels[..., 1::2, ::2] + pixels[..., ::2, 1::2] + pixels[..., 1::2, 1::2]) / 4
     expected = books.encode(small)
-    for level, name in enumerate(("shape_half", "texture_half"), 1):
-        assert fixed[name].sum() == 31 and not fixed[name][0, 0, 2]
+    for level, name in enumerate(HALF):
+        assert np.argwhere(~fixed[name]).tolist() == [[0, 0, 2], *[[1, 3, 3]] * (level == 0)]
         assert np.array_equal(maps[name][fixed[name]], expected[:, level][fixed[name]])
+
+
+def test_a_photo_in_new_colors_keeps_the_shapes_of_its_half_size_picture():
+    prior = random_prior("gpt")
+    tokens = random_tokens(prior, 1)
+    mask = np.ones(tokens.shape, bool)
+    mask[:, 0] = False
+    maps, fixed = prior.prepare(tokens, mask, None)
+    whole, _ = prior.prepare(tokens, mask | True, None)
+    for name in HALF[1:]:
+        assert fixed[name].all() and np.array_equal(maps[name], whole[name])
+    assert not fixed["color_half"].any() and not fixed["color"].any()
+    assert np.array_equal(
+        whole["color_half"], half_size_maps(tokens, mask | True, prior_codebooks(prior))[0]["color_half"]
+    )
 
 
 def test_the_near_codes_are_the_nearest_others():

@@ -80,14 +80,17 @@ def test_a_pressed_tile_and_a_typed_number_tell_a_code(open_tab: Callable[..., P
     expect(told).to_contain_text("accepted: 0 to 511")
     number.fill("31")
     expect(told).to_contain_text("color 31, 1 in")
-    press_at(page, ".sheet img", 0.5 / 64, 0.5 / 8)
-    expect(number).not_to_have_value("31")
-    expect(told).to_contain_text(f"color {number.input_value()}, 1 in")
-    sheet = page.locator("#sheet-color .image-frame").evaluate("""frame => {
+    press_at(page, "#sheet-shape img", 20.5 / 64, 10.5 / 32)
+    expect(page.get_by_role("spinbutton", name="shape code")).not_to_have_value("0")
+    page.wait_for_timeout(1000)
+    sheet = page.locator("#sheet-shape .image-frame").evaluate("""frame => {
         const mark = getComputedStyle(frame, "::after"), box = frame.getBoundingClientRect();
         return [parseFloat(mark.left) / box.width, parseFloat(mark.top) / box.height];
     }""")
-    assert sheet == pytest.approx([0, 0], abs=1e-3)  # the pressed tile, the first, is marked
+    assert sheet == pytest.approx([20 / 64, 10 / 32], abs=1e-3)  # the pressed tile is marked
+    press_at(page, ".sheet img", 0.5 / 64, 0.5 / 8)
+    expect(number).not_to_have_value("31")
+    expect(told).to_contain_text(f"color {number.input_value()}, 1 in")
     white = told.locator("img").evaluate("""async image => {
         await image.decode();
         const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});

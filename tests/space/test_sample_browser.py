@@ -1,5 +1,6 @@
 """The Sample tab in a real browser: a kind is pressed, pictures grow, are stopped, and are taken home."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,8 @@ def test_earlier_pictures_come_back_and_are_used_on_the_other_tabs(open_tab: Cal
     expect(strip).to_have_count(2)
     strip.nth(1).click()
     expect(viewer).to_contain_text("Rose, drawn by GPT")
+    expect(viewer.locator("table")).to_be_attached()
+    expect(page.get_by_role("button", name=re.compile("^Rose, drawn by GPT"))).to_have_count(1)
     expect(page.locator("#live")).to_be_hidden()
     drawn = viewer.locator(".tiles img").get_attribute("src")
     viewer.get_by_role("button", name="Use on the other tabs").click()

@@ -70,6 +70,23 @@ def test_a_photo_is_taken_wherever_it_is_pasted_or_dropped(visit: Callable[..., 
     wait_for_result(page, before)
 
 
+def test_a_cst_file_that_was_opened_stays_when_the_tab_is_opened_again(visit: Callable[..., Page], tmp_path: Path):
+    page = visit(1280, "light")
+    upload(page, PHOTO)
+    wait_for_result(page)
+    with page.expect_download() as download:
+        page.get_by_text("Download the codes (.cst)").click()
+    download.value.save_as(tmp_path / "mine.cst")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open a .cst file").click()
+    chooser.value.set_files(tmp_path / "mine.cst")
+    expect(page.locator("#photo img")).to_have_count(0, timeout=PATIENCE)
+    page.get_by_role("tab", name="Sketch").click()
+    page.get_by_role("tab", name="Reconstruct").click()
+    page.wait_for_timeout(1500)
+    expect(page.locator("#photo img")).to_have_count(0)
+
+
 def test_tabs_have_addresses_and_back_works(visit: Callable[..., Page], page_url: str):
     page = visit(1280, "light")
     page.get_by_role("tab", name="Sketch").click()

@@ -23,9 +23,8 @@ BRUSH = gr.Brush(default_size=40, colors=["#14b8a6"], color_mode="fixed")
 GUIDANCE = 1.0  # above, the redrawn part grows more vivid than the photo around it
 INTRODUCTION = """<p>Choose a photo and a part of it, or brush over something. GPT draws new codes for the patches
 there, in all three levels, and keeps every other code as it is.</p>
-<p>Colors are drawn from left to right and from top to bottom: a new patch depends on the kept colors above it and to
-its left, not on those to its right or below. Shapes and textures depend on all colors. So replacing the bottom half
-works best, and the top half starts as if there were no photo.</p>
+<p>Codes are drawn from left to right and from top to bottom: a new patch depends most on the kept patches above it and
+to its left. So replacing the bottom half works best, and the top half starts as if there were no photo.</p>
 <p>The whole picture is rendered from its codes, so the kept part looks as it does on the Reconstruct tab.</p>"""
 
 

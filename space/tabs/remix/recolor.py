@@ -17,8 +17,8 @@ MAX_PHOTO_SIZE = 2048  # pixels per side, before its middle square is shrunk to 
 GUIDANCE = 1.5  # above, the leaves too take the color of the flower
 INTRODUCTION = """<p>Your photo keeps its shape and texture codes, and GPT draws new colors with the same lightness: it
 chooses the hues. Choose a kind of flower to recolor the photo as if it were one.</p>
-<p>GPT draws colors without looking at shapes, so a new color may cross an edge. Some of the pictures turn out better
-than others.</p>"""
+<p>GPT sees the shapes of your photo only at half its size, so a new color may cross an edge. Some of the pictures turn
+out better than others.</p>"""
 
 
 def build(models: Models, running: RunningVisits) -> gr.Image:

@@ -40,8 +40,8 @@ PALETTE = {
 }
 BRUSH_RADIUS = 26  # pixels of the canvas: a little more than a patch
 GUIDANCE = 1.5  # above, a kind of flower overrules the painting
-INTRODUCTION = """<p>Paint rough shapes in a few colors. They become 16 × 16 color codes, and GPT draws the shapes and
-textures that go with such colors in photos of flowers.</p>
+INTRODUCTION = """<p>Paint rough shapes in a few colors. They become 16 × 16 color codes, and GPT draws the finer
+colors, shapes and textures that go with them in photos of flowers.</p>
 <p>Loosely, it may also choose other colors near yours, and every picture comes out a little different. Exactly, it
 keeps the code nearest to each color you painted. Where nothing is painted (the checkered canvas) it chooses colors
 freely; it draws from the top left to the bottom right, so these colors depend on what is painted above and to the
