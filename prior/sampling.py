@@ -46,7 +46,9 @@ def sample(prior: Prior, request: SampleRequest) -> Generator[Step, None, None]:
         if name in biases:
             scores = scores + biases[name][rows, columns]
         uniforms = pictures.uniforms[name][:, rows, columns]  # (B, n)
-        p = filter_probabilities(scores.reshape(-1, sizes[level]), settings.levels[level])
+        # Fine colors are a detail of the half-size picture: drawn as freely as coarse ones, they are speckled.
+        chosen = settings.levels[level or int(name in FULL and bool(prior.drafts))]
+        p = filter_probabilities(scores.reshape(-1, sizes[level]), chosen)
         codes = sample_categorical(p, uniforms.ravel()).reshape(uniforms.shape)
         pictures.write(name, level, rows, columns, codes, cond)
         done += len(positions)
