@@ -43,8 +43,8 @@ class LevelSettings:
 class Settings:
     """How a picture is drawn: the settings of each level, coarse to fine, and the guidance scale.
 
-    levels: of a GPT, those of the color level are for the coarse colors; the finest colors are drawn with those of the
-    shapes. guidance: classifier-free guidance (Ho and Salimans, 2022) of the coarsest maps, where the class shows most. 1 is
+    levels: of a GPT, the color level's are for the coarse colors, and the finest colors are drawn with the shapes'.
+    guidance: classifier-free guidance (Ho and Salimans, 2022) of the coarsest maps, where the class shows most. 1 is
     the class-conditional model, above 1 strengthens the class, 0 ignores it. Finer maps are drawn without guidance:
     guided, they lose their grain. candidates: coarse color maps drawn per picture; the prior's critic keeps the best
     one. Without a critic, one is drawn.
