@@ -14,7 +14,6 @@ from cst.images import center_crop, to_float, to_image
 from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
 from cst.tokenizer.codebooks import from_patches
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
-from cst.tokenizer.protocol import bits_per_patch
 from cst.tokenizer.tokens import Tokens
 from prior.config import PRETRAINED
 from prior.onnx_runtime import OnnxPrior
@@ -173,8 +172,3 @@ class Sampler:
         """The pictures as tokens, ready to be saved."""
         h, w = (side * self.tokenizer.patch for side in step.tokens.shape[2:])
         return [Tokens(codes, (w, h), self.prior.config.fingerprint) for codes in step.tokens]
-
-    def fixed_bits(self) -> float:
-        """The size of a picture with fixed-length codes, in bits: 33 per patch."""
-        h, w = self.prior.grid
-        return bits_per_patch(self.prior.levels) * h * w

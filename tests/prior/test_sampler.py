@@ -10,7 +10,6 @@ from support.photos import CLASSES, make_photo
 from cst.images import center_crop, to_float, to_image
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
-from cst.tokenizer.protocol import bits_per_patch
 from cst.tokenizer.tokens import Tokens
 from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, Settings
@@ -140,13 +139,6 @@ def test_pictures_are_tokens_that_the_tokenizer_reads(sampler, tokenizer, tmp_pa
         read = Tokens.load(tmp_path / "tokens.npz")
         assert (read.size, read.fingerprint) == ((64, 64), tokenizer.fingerprint)
         assert np.array_equal(read.codes, last.tokens[index])
-
-
-def test_a_picture_costs_less_than_at_a_fixed_length_only_if_it_is_likely(sampler, tokenizer):
-    assert sampler.fixed_bits() == 64 * bits_per_patch(tokenizer.levels) == 64 * (4 + 5 + 6)
-    likely = Settings((LevelSettings(top_k=1),) * 3)
-    *_, last = sampler.sample("daisy", count=1, settings=likely)
-    assert 0 < last.bits.sum() < sampler.fixed_bits()
 
 
 # Pairing --------------------------------------------------------------------------------------------------------------

@@ -95,8 +95,9 @@ def test_pictures_grow_coarse_to_fine_before_they_are_done(client: Client):
     assert all(found["numbers"] is None and not found["pictures"] for found in growing)
     words = [re.search(r'role="status">([^<]*)', found["live"]).group(1) for found in growing]
     told = list(dict.fromkeys(words))
-    colors = [f"Writing colors, {side} × {side}" for side in (4, 8, 16, 32)]
-    order = [*colors, "Writing shapes", "Writing textures", "Rendering"]
+    colors = [f"Writing colors, {side} × {side}" for side in (4, 8)]
+    scales = [f"Writing {name}, {side} × {side}" for side in (16, 32) for name in ("colors", "shapes", "textures")]
+    order = [*colors, *scales, "Rendering"]
     assert told[0] == order[0] and told[-1] == order[-1]
     assert told == [name for name in order if name in told]
     assert growing[0]["live"].count("<img") == 1
