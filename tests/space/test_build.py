@@ -104,7 +104,7 @@ def test_the_pins_are_versions_that_the_project_is_tested_with():
     assert set(pins) - set(wanted) == {"spaces", "gradio-client"}  # gradio itself pins its client
     others = wanted.keys() & pins.keys() - {
         "torch"
-    }  # ZeroGPU supports only versions that are older than the tested one
+    }  # ZeroGPU supports only older versions
     assert not [name for name in others if not wanted[name].contains(pins[name])]
 
 
