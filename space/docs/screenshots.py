@@ -143,6 +143,8 @@ def look_inside(page: Page) -> None:
     page.locator("#surprise-numbers table").wait_for(state="attached")
     page.locator("#expected .expected").wait_for()
     page.locator(".usage", has_text="your photo").nth(2).wait_for()
+    # The tab was opened with the photo of the tab before, and may still show that one's result.
+    page.wait_for_function("() => !document.querySelector('#inside-result .pending, #surprise .pending')")
 
 
 def how_it_works(page: Page) -> None:
