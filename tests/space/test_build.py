@@ -102,9 +102,7 @@ def test_the_pins_are_versions_that_the_project_is_tested_with():
     wanted = {need.name.replace("_", "-"): need.specifier for need in map(Requirement, filter(None, lines))}
     pins = read_pins(ROOT / "space" / "requirements-zerogpu.txt")
     assert set(pins) - set(wanted) == {"spaces", "gradio-client"}  # gradio itself pins its client
-    others = wanted.keys() & pins.keys() - {
-        "torch"
-    }  # ZeroGPU supports only older versions
+    others = wanted.keys() & pins.keys() - {"torch"}  # ZeroGPU supports only older versions
     assert not [name for name in others if not wanted[name].contains(pins[name])]
 
 
