@@ -46,7 +46,7 @@ def half_size_maps(
     Returns int32 and bool (B, h / 2, w / 2) by name.
     """
     b, _, h, w = tokens.shape
-    covered = known.reshape(b, 3, h // 2, 2, w // 2, 2).all((3, 5))
+    covered = np.asarray(known.reshape(b, 3, h // 2, 2, w // 2, 2).all((3, 5)))
     detail = np.asarray(covered[:, 1:].all(1))
     codes = np.zeros((b, 3, h // 2, w // 2), np.int32)
     if detail.any():
