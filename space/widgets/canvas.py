@@ -5,7 +5,6 @@ from typing import Any
 import gradio as gr
 from gradio.components.image_editor import EditorData
 
-from space.events import QUIET
 from space.widgets.painting import CANVAS_SIZE, Painting
 from space.widgets.photo_picker import EXAMPLES, file_in_snippet
 
@@ -14,16 +13,15 @@ EMPTY = EXAMPLES / "sketches" / "empty.png"  # a transparent canvas
 
 def build_canvas(elem_id: str, *, brush: gr.Brush) -> gr.ImageEditor:
     """An empty canvas of one layer, whose value is a `Painting`."""
+    empty: Any = canvas_value()
     canvas = gr.ImageEditor(
-        label="canvas", show_label=False,
+        empty, label="canvas", show_label=False,
         type="filepath", format="png", sources=(), transforms=(), layers=False, buttons=[], brush=brush,
         eraser=gr.Eraser(default_size=brush.default_size), canvas_size=(CANVAS_SIZE, CANVAS_SIZE), fixed_canvas=True,
         height=380, elem_id=elem_id, elem_classes="canvas",
     )  # fmt: skip
     # Gradio's own `preprocess` opens the files with Pillow and fails without a message on an unreadable one.
     canvas.preprocess = uploaded_painting  # type: ignore[method-assign, assignment]
-    # Filled in when the page is opened: a value given above would appear in "Use via API", with its path here.
-    gr.on(None, canvas_value, None, canvas, **QUIET)
     painting = file_in_snippet("sketch.png")
     canvas.example_payload = lambda: {"background": None, "layers": [], "composite": painting}  # type: ignore[method-assign]
     return canvas
