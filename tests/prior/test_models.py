@@ -14,8 +14,9 @@ from prior.config import CELLS, COARSE, FULL, HALF, LEVEL_OF, PARTS, GPTConfig, 
 from prior.models.codebook_init import codebook_features
 from prior.models.color_maps import color_maps, near_codes
 from prior.models.context_window import Window
-from prior.models.gpt import GPT, Dropout, rotary_angles, rotate
+from prior.models.gpt import GPT
 from prior.models.pixelcnn import PixelCNN
+from prior.models.transformer_block import Dropout, rotary_angles, rotate
 from prior.sampling import log_prob, score_tokens
 from prior.torch_runtime import WEIGHTS, TorchPrior, build, load_prior, save_prior
 
