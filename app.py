@@ -1,4 +1,4 @@
-"""The page on which a photo is taken apart into color, shape and texture and painted back, and new ones are written.
+"""Start the page: it encodes photos as color, shape and texture codes, renders them again, and draws new pictures.
 
 python app.py
 """
@@ -8,15 +8,16 @@ import importlib.util
 import os
 import socket
 import sys
+import tempfile
 
-from cst.command import run
-from cst.runtime import TARGETS
+from cst.flags import run
+from cst.tokenizer.onnx_runtime import TARGETS
 
 EXAMPLES = """examples:
-  python app.py                                   the page at http://127.0.0.1:7860, for this machine alone
+  python app.py                                   the page at http://127.0.0.1:7860, only for this machine
   python app.py --host 0.0.0.0 --port 8000        for everyone who can reach this machine
   python app.py --tokenizer runs/mine --prior runs/mine-gpt
-  python app.py --selfcheck                       is everything here that the page needs, and how fast is it?
+  python app.py --selfcheck                       check that everything the page needs is here, and how fast it is
 """
 
 
@@ -26,8 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
         check_port(flags.host, flags.port)
     if flags.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError('--mcp needs an extra of Gradio that is not installed: pip install "gradio[mcp]"')
-    from space.memory import give_back_freed_memory
-    from space.models import Models, by_kind, default_device
+    uploads = None if flags.selfcheck else own_upload_folder()
+    from space.device import default_device
+    from space.malloc_trim import give_back_freed_memory
+    from space.models import Models, by_kind
 
     give_back_freed_memory()
     options = {
@@ -39,9 +42,25 @@ def main(arguments: list[str] | None = None) -> None:
 
         sys.exit(2 if selfcheck(flags.tokenizer, **options) else 0)
     models = Models(flags.tokenizer, **options)
+    if fallback := models.cst("int8").tokenizer.fallback:
+        print(f"--target {flags.target}: {fallback}; the CPU is used", file=sys.stderr)
+    for kind, reason in models.refusals.items():
+        print(f"no new pictures by {kind}: {reason}", file=sys.stderr)
     from space.page import build, serve  # Gradio takes two seconds to import: mistakes above are answered before
 
-    serve(build(models), host=flags.host, port=flags.port, share=flags.share, mcp=flags.mcp)
+    serve(build(models), host=flags.host, port=flags.port, share=flags.share, mcp=flags.mcp, uploads=uploads)
+
+
+def own_upload_folder() -> str | None:
+    """Give this page a new folder for uploads, unless the environment names one.
+
+    Gradio's default folder is shared by all users of a machine, and may belong to another one. Gradio reads the
+    variable when it is imported.
+    """
+    if "GRADIO_TEMP_DIR" in os.environ:
+        return None
+    os.environ["GRADIO_TEMP_DIR"] = folder = tempfile.mkdtemp(prefix="cst-page-")
+    return folder
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -89,7 +108,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def check_port(host: str, port: int) -> None:
     """Raise ValueError, before anything is loaded, if the port can't be listened on."""
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -1,6 +1,6 @@
 """CST: photos as color, shape and texture tokens, and back."""
 
 from cst.pipeline import CST
-from cst.tokens import Tokens
+from cst.tokenizer.tokens import Tokens
 
 __all__ = ["CST", "Tokens"]

@@ -1,189 +1,32 @@
-"""Reconstruct, encode, compress and decode photos, and measure speed.
+"""The commands of `python -m cst`: convert photos, train, and evaluate."""
 
-python -m cst reconstruct photo.jpg out.png
-"""
+import sys
+from collections.abc import Sequence
 
-import argparse
-import os
-from functools import partial
-from pathlib import Path
+from cst.flags import Verb, dispatch, run
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
-from cst import CST, Tokens, benchmark, container
-from cst.coding import PRIOR_BEAM, PRIORS, STATIC
-from cst.command import run
-from cst.config import replacing
-from cst.images import SUFFIXES, load_image
-from cst.metrics import psnr
-from cst.runtime import TARGETS
-
-READS = {
-    "reconstruct": SUFFIXES, "encode": SUFFIXES, "decode": {".npz"}, "compress": SUFFIXES, "decompress": {".cst"},
-}  # fmt: skip
-WRITES = {"reconstruct": ".png", "encode": ".npz", "decode": ".png", "compress": ".cst", "decompress": ".png"}
-
-
-def main(arguments: list[str] | None = None) -> None:
-    flags = parse(arguments)
-    if flags.command == "benchmark":
-        print(benchmark.measure(flags))
-    else:
-        convert(flags)
+ABOUT = "Photos as color, shape and texture tokens, and back."
+VERBS = {
+    "reconstruct": Verb("cst.convert", "photos to tokens and back to PNG", shared=True),
+    "encode": Verb("cst.convert", "photos to tokens, one .npz file each", shared=True),
+    "decode": Verb("cst.convert", "tokens to PNG pictures", shared=True),
+    "compress": Verb("cst.convert", "photos to .cst files, entropy-coded tokens", shared=True),
+    "decompress": Verb("cst.convert", ".cst files to PNG pictures", shared=True),
+    "fit": Verb("cst.training.fit_codebooks", "fit the codebooks to photos"),
+    "train": Verb("cst.training.train_rendernet", "train RenderNet"),
+    "export": Verb("cst.training.export_rendernet", "export RenderNet to ONNX, in float and 8 bits"),
+    "count-codes": Verb("cst.training.count_codes", "count how often each code occurs, for .cst files"),
+    "retrain": Verb("cst.training.retrain", "the four commands above in one"),
+    "evaluate": Verb("cst.evaluation.tokenizer_quality", "measure the quality of reconstructions"),
+    "rate-distortion": Verb("cst.evaluation.rate_distortion", "compare bytes with JPEG, WebP and AVIF"),
+    "benchmark": Verb("cst.evaluation.tokenizer_speed", "time encoding and rendering"),
+    "benchmark-listing": Verb("cst.evaluation.listing_speed", "time listing a large collection of photos"),
+    "fuzz": Verb("cst.evaluation.fuzz_codec", "read corrupted .cst files"),
+}
 
 
-def convert(flags: argparse.Namespace) -> None:
-    """Do one file, or many with a progress bar; unreadable ones among many are skipped."""
-    pairs = plan(flags.source, Path(flags.out), READS[flags.command], WRITES[flags.command])
-    if flags.prior and flags.beam is None:
-        flags.beam = PRIOR_BEAM
-    options = ("target", "precision", "threads", "beam", "npu_config")
-    cst = CST.from_pretrained(flags.tokenizer, **{name: getattr(flags, name) for name in options})
-    if flags.command == "compress":
-        cst.code_model(flags.prior or STATIC)  # where it is not there, that is said once, not of every photo
-    action = {
-        "reconstruct": reconstruct, "encode": encode, "decode": decode,
-        "compress": partial(compress, model=flags.prior or STATIC), "decompress": decompress,
-    }[flags.command]  # fmt: skip
-    failed = 0
-    for source, out in tqdm(pairs, unit="file", disable=len(pairs) == 1):
-        try:
-            said = action(cst, source, out)
-        except ValueError as error:
-            if len(pairs) == 1:
-                raise
-            failed += 1
-            said = f"skipped: {error}"
-        tqdm.write(said)
-    if failed:
-        raise ValueError(f"{failed} of {len(pairs)} files could not be read; the others are in '{flags.out}'")
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cst", description=__doc__.splitlines()[0])
-    parser.set_defaults(prior=None)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--tokenizer", metavar="DIR", help="artifact folder or Hub repository (default: the packaged one)"
-    )
-    shared.add_argument("--target", default="auto", choices=TARGETS, help="where RenderNet runs (default auto)")
-    shared.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
-    for name, what, source in (
-        ("reconstruct", "photos to tokens and back to PNG", "photos"),
-        ("encode", "photos to tokens, an .npz file each", "photos"),
-        ("decode", "tokens to PNG pictures", ".npz files of tokens"),
-        ("compress", "photos to .cst files, entropy-coded tokens", "photos"),
-        ("decompress", ".cst files to PNG pictures", ".cst files"),
-    ):
-        command = commands.add_parser(name, help=what, parents=[shared])
-        command.add_argument("source", nargs="+", help=f"{source}, or folders of them")
-        command.add_argument("out", help="output file; a folder where there are several sources")
-        command.add_argument("--precision", default="int8", choices=("int8", "float"), help="default int8")
-        command.add_argument(
-            "--beam",
-            type=int,
-            help="shapes tried a patch; 1 is greedy, the default with --prior (default: the tokenizer's)",
-        )
-        command.add_argument("--npu-config", metavar="FILE", help="VitisAI's config file, for --target npu")
-        if name == "compress":
-            command.add_argument("--prior", choices=PRIORS, help="code under this prior: slower, and smaller")
-    command = commands.add_parser("benchmark", help="time of encode and render, float and int8", parents=[shared])
-    command.add_argument(
-        "--size", type=int, nargs="+", default=[256], help="sides of the picture, pixels (default 256)"
-    )
-    command.add_argument("--repeats", type=int, default=30, help="timed runs of each (default 30)")
-    command.add_argument("--against", action="store_true", help="also time other nearest-neighbor searches")
-    command.add_argument("--memory", action="store_true", help="instead, the peak memory that each adds")
-    return parser.parse_args(arguments)
-
-
-def plan(sources: list[str], out: Path, suffixes: set[str], made: str) -> list[tuple[Path, Path]]:
-    """(source, output) files. Raises ValueError, before any work, for sources or outputs that can't be."""
-    folders = len(sources) > 1 or Path(sources[0]).is_dir()
-    files: list[tuple[Path, Path]] = []  # source, name below the output folder
-    for source in map(Path, sources):
-        if source.is_dir():
-            found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-            if not found:
-                raise ValueError(f"nothing to do in '{source}'; accepted: {' '.join(sorted(suffixes))} files")
-            files += [(path, path.relative_to(source)) for path in found]
-        elif source.is_file():
-            files.append((source, Path(source.name)))
-        else:
-            raise ValueError(f"no such file or folder: '{source}'")
-    if not folders:
-        if out.suffix.lower() != made or out.is_dir():
-            raise ValueError(f"'{out}' is not a name to write to; accepted: a path that ends in {made}")
-        pairs = [(files[0][0], out)]
-    else:
-        pairs = [(source, (out / name).with_suffix(made)) for source, name in files]
-        taken: dict[Path, Path] = {}
-        for source, target in pairs:
-            if target in taken:
-                raise ValueError(f"'{taken[target]}' and '{source}' would both be written to '{target}'; rename one")
-            taken[target] = source
-    for source, target in pairs:
-        if target.exists() and target.samefile(source):
-            raise ValueError(f"'{target}' would be written over itself; give another output path")
-    for folder in {target.parent for _, target in pairs}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"can't write to '{folder}' ({error.strerror}); give another output path") from None
-        if not os.access(folder, os.W_OK):
-            raise ValueError(f"can't write to '{folder}' (no permission); give another output path")
-    return pairs
-
-
-def reconstruct(cst: CST, source: Path, out: Path) -> str:
-    image = load_image(source)
-    tokens = cst.encode(image)
-    picture = cst.decode(tokens)
-    save_png(picture, out)
-    error = psnr(np.asarray(picture) / 255, np.asarray(image) / 255)
-    return f"{source} -> {out}: {image.width}x{image.height}, {tokens.codes.size} tokens, {error:.2f} dB"
-
-
-def encode(cst: CST, source: Path, out: Path) -> str:
-    tokens = cst.encode(source)
-    tokens.save(out)
-    return f"{source} -> {out}: {' x '.join(map(str, tokens.codes.shape))} tokens"
-
-
-def decode(cst: CST, source: Path, out: Path) -> str:
-    picture = cst.decode(Tokens.load(source))
-    save_png(picture, out)
-    return f"{source} -> {out}: {picture.width}x{picture.height}"
-
-
-def compress(cst: CST, source: Path, out: Path, *, model: str) -> str:
-    tokens = cst.encode(source)
-    with tqdm(total=tokens.codes.size, unit="code", leave=False, disable=model == STATIC) as bar:
-        size = container.save(out, tokens, cst.code_model(model), tokenizer=cst.tokenizer.config, told=bar.update)
-    fixed = tokens.packed_bytes(cst.tokenizer.levels)
-    return f"{source} -> {out}: {rate(size, tokens)}, {size / fixed:.1%} of the {fixed:,} bytes at a fixed length"
-
-
-def decompress(cst: CST, source: Path, out: Path) -> str:
-    with tqdm(unit="code", leave=False, delay=1) as bar:
-        tokens = container.load(source, cst.code_model, tokenizer=cst.tokenizer.config, told=bar.update)
-    picture = cst.decode(tokens)
-    save_png(picture, out)
-    size = source.stat().st_size
-    return f"{source} -> {out}: {picture.width}x{picture.height} from {rate(size, tokens)}"
-
-
-def rate(size: int, tokens: Tokens) -> str:
-    """Bytes, and bits per pixel of the photo."""
-    return f"{size:,} bytes, {8 * size / (tokens.size[0] * tokens.size[1]):.3f} bits per pixel"
-
-
-def save_png(picture: Image.Image, out: Path) -> None:
-    with replacing(out) as part:
-        picture.save(part, "PNG")
+def main(arguments: Sequence[str] | None = None) -> None:
+    dispatch("cst", ABOUT, VERBS, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

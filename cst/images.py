@@ -1,70 +1,128 @@
-"""Pictures in, pictures out: reading any photo, walking folders and archives, and the uint8 <-> float edge."""
+"""Read any picture as RGB, resize it, and convert between uint8 and float."""
 
-import hashlib
+import importlib.util
 import io
 import os
-import threading
-import zipfile
-import zlib
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"}
-# What may be opened. Others that Pillow knows run outside programs (EPS) or are of no use for photos.
+from cst.color_profiles import png_chunks, to_srgb
+
+# Accepted formats. Pillow's others run external programs (EPS) or are no use for photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+JPEG_END = b"\xff\xd9"
 ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 
 def load_image(source: ImageLike) -> Image.Image:
-    """Read a picture as a person sees it: upright, opaque, 8-bit RGB.
+    """Read a picture as upright, opaque, 8-bit RGB.
 
-    Takes a path, encoded bytes, a PIL image or an array ((H, W) or (H, W, 1 to 4): uint8, uint16, or float in
-    [0, 1]). EXIF orientation is applied, transparency is composited on white, gray, palette, CMYK and 16-bit modes
-    are converted, and of an animation the first frame is taken. Raises ValueError for anything that is not a whole
-    readable picture.
+    source: a path, encoded bytes, a PIL image, or an array: (H, W) or (H, W, 1 to 4), uint8, uint16, or float in
+    [0, 1]. Applies the EXIF orientation, composites transparency on white, converts gray, palette, CMYK and 16-bit
+    modes, and takes the first frame of an animation. Raises ValueError for anything that is not a complete, readable
+    picture.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _flatten(source)
+        return _flatten(source, {})
     name = "the given file" if isinstance(source, bytes) else f"'{os.fspath(source)}'"
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise ValueError(f"no such file: {name}; give the path of a JPEG, PNG, WebP or other picture")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            return _flatten(image)
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{name} can't be read ({error.strerror}); check its permissions") from None
+    try:
+        return _decode(data)
     except UnidentifiedImageError:
+        if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+            raise ValueError(f"{name} is a HEIC photo, which needs a package: pip install pillow-heif") from None
         raise ValueError(f"{name} is not a picture that can be read; give a JPEG, PNG, WebP or similar file") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name} declares more pixels than can be opened safely; give a smaller picture") from None
     except (OSError, SyntaxError, EOFError, IndexError, MemoryError, RuntimeError, ValueError) as error:
-        # AVIF's are RuntimeErrors; ValueErrors are of words beside the pixels that would inflate without end
+        # RuntimeError: AVIF. ValueError: compressed text chunks that would inflate without end.
         raise ValueError(f"{name} is damaged or cut short ({error}); save or download it again") from None
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Any PIL mode -> upright opaque RGB."""
+def _decode(data: bytes) -> Image.Image:
+    """The bytes of a file -> upright, opaque RGB."""
+    formats = list(FORMATS)
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        formats.append("HEIF")
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            return _flatten(image, png_chunks(data))
+    except OSError:
+        if not data.startswith(b"\xff\xd8") or data.endswith(JPEG_END):
+            raise
+        # Only the end marker may be missing. If pixels were missing too, they would depend on what follows.
+        pictures = []
+        for filling in (b"", b"\x5a\xa5" * 32):
+            with Image.open(io.BytesIO(data.removesuffix(b"\xff") + filling + JPEG_END), formats=["JPEG"]) as image:
+                pictures.append(_flatten(image, {}))
+        if pictures[0].tobytes() != pictures[1].tobytes():
+            raise
+        return pictures[0]
+
+
+def _flatten(image: Image.Image, chunks: dict[bytes, bytes]) -> Image.Image:
+    """Any PIL mode and color profile -> upright, opaque sRGB. chunks: see `png_chunks`."""
+    frame = image.tile[0].extents if isinstance(image, GifImageFile) and image.tile else None
     image.load()
+    if frame is not None and frame != (0, 0, *image.size):  # the rest of the canvas is transparent
+        canvas = Image.new("RGBA", image.size)
+        canvas.paste(image.convert("RGBA").crop(frame), frame)
+        image = canvas
+    image = _deep_gray(image)
     try:
         image = ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing about the pixels: keep them as they lie
+    except Exception:  # a broken EXIF block: keep the stored orientation
         image = image.copy()
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        return _from_array(np.clip(np.asarray(image).astype(np.int64), 0, 65535).astype(np.uint16))
-    if image.mode == "F":
-        array = np.nan_to_num(np.asarray(image))
-        return _from_array(array if array.max(initial=0) <= 1 else array / array.max())
-    if image.mode == "La":  # gray premultiplied by its alpha, which Pillow converts to LA alone
+    image, problem = to_srgb(image, chunks)
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint16)
+        transparent = image.info.get("transparency")
+        image = _from_array(values if transparent is None else np.where(values == transparent, 65535, values))
+    if image.mode == "La":  # gray premultiplied by its alpha, which Pillow only converts to LA
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    image.info = {"problem": problem} if problem else {}
+    return image
+
+
+def _deep_gray(image: Image.Image) -> Image.Image:
+    """Gray pictures of 32 bits or float -> 16 bits; other pictures unchanged, but for inverted 16-bit TIFF."""
+    tags = getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        largest = values[np.isfinite(values)].max(initial=0)
+        full = next((limit for limit in (1, 255, 65535) if largest <= limit), largest)
+        gray = np.nan_to_num(values / full, posinf=1)
+    elif image.mode == "I":
+        signed = tags.get(339, (1,))[0] == 2
+        if tags.get(258, (16,))[0] == 32:
+            gray = np.asarray(image) / (2**31 - 1) if signed else np.asarray(image).view(np.uint32) / (2**32 - 1)
+        else:
+            gray = np.asarray(image) / 65535
+    elif image.mode.startswith("I;16") and tags.get(262) == 0:  # WhiteIsZero
+        gray = 1 - np.asarray(image) / 65535
+    else:
+        return image
+    info, picture = image.info, Image.fromarray(np.round(65535 * gray.clip(0, 1)).astype(np.uint16))
+    picture.info, picture._exif = info, image.getexif()  # type: ignore[attr-defined]
+    return picture
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -84,7 +142,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[array.shape[2]]
     if array.shape[2] == 1:
         array = array[..., 0]
-    return _flatten(Image.fromarray(np.ascontiguousarray(array), mode if mode == "LA" else None))
+    return _flatten(Image.fromarray(np.ascontiguousarray(array), mode if mode == "LA" else None), {})
 
 
 def fit_within(image: Image.Image, longest: int) -> Image.Image:
@@ -92,17 +150,18 @@ def fit_within(image: Image.Image, longest: int) -> Image.Image:
     scale = longest / max(image.size)
     if scale >= 1:
         return image
-    return image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def shorten(image: Image.Image, shortest: int) -> Image.Image:
+def limit_shortest_side(image: Image.Image, shortest: int) -> Image.Image:
     """Shrink so that the shortest side is at most `shortest` pixels; never enlarge."""
     scale = shortest / min(image.size)
     return fit_within(image, round(max(image.size) * scale)) if scale < 1 else image
 
 
-def middle(image: Image.Image, size: int) -> Image.Image:
-    """The largest square in the middle of a picture, resized to `size` x `size` pixels."""
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """The largest central square of a picture, resized to `size` x `size` pixels."""
     side = min(image.size)
     left, top = ((length - side) // 2 for length in image.size)
     return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
@@ -129,146 +188,3 @@ def pad_to_multiple(images: np.ndarray, multiple: int) -> np.ndarray:
     """Repeat the last row and column of (..., H, W) until both are multiples of `multiple`."""
     bottom, right = -images.shape[-2] % multiple, -images.shape[-1] % multiple
     return np.pad(images, [(0, 0)] * (images.ndim - 2) + [(0, bottom), (0, right)], mode="edge")
-
-
-# Reading many photos -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Where one photo lies: a file, or a member of a zip archive (of an archive inside an archive, and so on)."""
-
-    path: Path
-    members: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The file name alone, which decides the validation split."""
-        return Path(self.members[-1] if self.members else self.path).name
-
-    @property
-    def label(self) -> str:
-        """The name of the folder that holds the photo: its class, where the folders are classes."""
-        return Path(self.members[-1] if self.members else self.path.absolute()).parent.name
-
-    def __str__(self) -> str:
-        return "/".join([str(self.path), *self.members])
-
-
-def find_photos(paths: Iterable[str | os.PathLike]) -> list[Entry]:
-    """List every photo below the given files, folders and zip archives, nested ones too, in a fixed order.
-
-    Raises ValueError for a path that does not exist, an unreadable archive, or when nothing is found.
-    """
-    paths = [Path(path) for path in paths]
-    entries = []
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"no such file or folder: '{path}'; give folders of photos, zip archives or photos")
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        for file in files:
-            if file.suffix.lower() == ".zip":
-                entries += _find_in_zip(file)
-            elif file.suffix.lower() in SUFFIXES:
-                entries.append(Entry(file))
-    if not entries:
-        looked = ", ".join(f"'{path}'" for path in paths)
-        raise ValueError(f"no photos found in {looked}; accepted: {' '.join(sorted(SUFFIXES))} files, or .zip of them")
-    return entries
-
-
-def _find_in_zip(path: Path, outer: tuple[str, ...] = ()) -> list[Entry]:
-    found = []
-    try:
-        with _open_zip(path, outer) as archive:
-            names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError) as error:
-        raise ValueError(f"'{Entry(path, outer)}' is not a readable zip archive ({error})") from None
-    for name in names:
-        suffix = Path(name).suffix.lower()
-        if suffix == ".zip":
-            found += _find_in_zip(path, (*outer, name))
-        elif suffix in SUFFIXES and not name.startswith("__MACOSX/"):
-            found.append(Entry(path, (*outer, name)))
-    return found
-
-
-def _open_zip(path: Path, outer: tuple[str, ...]) -> zipfile.ZipFile:
-    archive = zipfile.ZipFile(path)
-    for name in outer:
-        archive = zipfile.ZipFile(io.BytesIO(archive.read(name)))
-    return archive
-
-
-def is_validation(name: str, share: int = 32) -> bool:
-    """Whether a photo of this file name is held out: one in `share`, by a hash, the same on every machine and run."""
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % share == 0
-
-
-def split(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """(training, validation) photos, by `is_validation` of their names; neither is ever empty.
-
-    The held-out ones come in the order of a hash, so that the first few are a fair sample of all folders. A single
-    photo is in both.
-    """
-    by_hash = sorted(entries, key=lambda entry: hashlib.sha256(entry.name.encode()).digest())
-    held_out = [entry for entry in by_hash if is_validation(entry.name)]
-    if not held_out:
-        held_out = by_hash[:1]
-    chosen = set(held_out)
-    return [entry for entry in entries if entry not in chosen] or list(entries), held_out
-
-
-class Photos:
-    """Random access to photos as (H, W, 3) uint8, shortest side at most `shortest` pixels; the last stay in memory.
-
-    Safe to read from several threads.
-
-    `photos[i]` is None for a file that cannot be read; such files are listed in `unreadable` with the reason.
-    """
-
-    def __init__(self, entries: Sequence[Entry], *, shortest: int = 288, memory_gib: float = 6.0):
-        self.entries = list(entries)
-        self.shortest = shortest
-        self.unreadable: dict[str, str] = {}
-        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._room = int(memory_gib * 2**30)
-        self._archives: dict[tuple[Path, tuple[str, ...]], zipfile.ZipFile] = {}
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, index: int) -> np.ndarray | None:
-        with self._lock:
-            if index in self._kept:
-                self._kept.move_to_end(index)
-                return self._kept[index]
-        entry = self.entries[index]
-        try:
-            photo = np.asarray(shorten(load_image(self._read(entry)), self.shortest))
-        except (ValueError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-            self.unreadable[str(entry)] = str(error)
-            return None
-        with self._lock:
-            self._room += self._kept.pop(index).nbytes if index in self._kept else 0
-            self._kept[index] = photo
-            self._room -= photo.nbytes
-            while self._room < 0 and len(self._kept) > 1:
-                self._room += self._kept.popitem(last=False)[1].nbytes
-        return photo
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """The readable photos, in order."""
-        for index in range(len(self)):
-            if (photo := self[index]) is not None:
-                yield photo
-
-    def _read(self, entry: Entry) -> bytes:
-        if not entry.members:
-            return entry.path.read_bytes()
-        key = (entry.path, entry.members[:-1])
-        with self._lock:
-            if key not in self._archives:
-                self._archives[key] = _open_zip(*key)
-            return self._archives[key].read(entry.members[-1])

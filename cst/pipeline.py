@@ -1,29 +1,29 @@
-"""`CST`: photos to tokens and back, for people who have a photo rather than an array."""
+"""`CST`: photos to tokens and back, for callers who have a photo rather than an array."""
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cst import container
-from cst.coding import STATIC, CodeModel, StaticModel, Told, load_prior
-from cst.config import PRETRAINED
+from cst.artifact import find_artifact
+from cst.codec import container
+from cst.codec.range_coder import StaticModel
 from cst.images import ImageLike, load_image, pad_to_multiple, to_float, to_image
-from cst.runtime import OnnxTokenizer
-from cst.statistics import Statistics
-from cst.tokens import Tokens
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
+from cst.tokenizer.config import PRETRAINED
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.tokens import Tokens
 
-STRIP = 1024  # patches that are encoded, or drawn, together: memory stays flat, and a caller can stop between
+STRIP_PATCHES = 1024  # patches encoded together: bounds the memory and lets a caller stop in between
 
 
 class CST:
-    """Take a photo apart into color, shape and texture tokens, and paint it back."""
+    """Encode a photo to color, shape and texture tokens, and decode tokens to a picture."""
 
-    def __init__(self, tokenizer: OnnxTokenizer):
+    def __init__(self, tokenizer: CodebookTokenizer):
         self.tokenizer = tokenizer
-        self._code_models: dict[str, CodeModel] = {}
+        self._code_model: StaticModel | None = None
 
     @classmethod
     def from_pretrained(
@@ -36,9 +36,9 @@ class CST:
         beam: int | None = None,
         npu_config: str | os.PathLike | None = None,
     ) -> "CST":
-        """The packaged weights; or those of a folder; or of a Hub repository id ("owner/name"), downloaded once.
+        """Open the packaged weights, a folder, or a Hub repository id ("owner/name") that is downloaded once.
 
-        See `OnnxTokenizer` for the options. Raises ValueError for what is neither a folder nor a repository.
+        See `OnnxTokenizer` for the options. Raises ValueError if the source is neither a folder nor a repository.
         """
         folder = PRETRAINED if source is None else find_artifact(source)
         return cls(
@@ -48,115 +48,82 @@ class CST:
     def encode(self, image: ImageLike) -> Tokens:
         """A PIL image, path, encoded bytes or array -> its tokens. Sides need not be multiples of the patch."""
         image = load_image(image)
-        return join([self._encode(strip) for strip in strips(image, self.tokenizer.patch)], image.size)
+        strips = split_into_strips(image, self.tokenizer.patch)
+        return join_strips([self._encode_strip(strip) for strip in strips], image.size)
 
-    def _encode(self, strip: Image.Image) -> Tokens:
+    def _encode_strip(self, strip: Image.Image) -> Tokens:
         padded = pad_to_multiple(to_float(strip), self.tokenizer.patch)
         codes = self.tokenizer.encode(padded[None])[0]  # (L, h, w)
-        return Tokens(codes, strip.size, self.tokenizer.config.fingerprint)
+        return Tokens(codes, strip.size, self.tokenizer.fingerprint)
 
     def decode(self, tokens: Tokens) -> Image.Image:
-        """Tokens -> the picture, of the photo's size. Raises ValueError for tokens of another tokenizer."""
-        *_, (picture, _) = self.paint(tokens)
+        """Tokens -> a picture of the photo's size. Raises ValueError for tokens of another tokenizer."""
+        *_, (picture, _) = self.iter_decode(tokens)
         return picture
 
-    def paint(self, tokens: Tokens) -> Iterator[tuple[Image.Image, float]]:
-        """As `decode`, in steps at which a caller can stop: (the picture, black where nothing is yet, share done)."""
+    def iter_decode(self, tokens: Tokens) -> Iterator[tuple[Image.Image, float]]:
+        """As `decode`, in steps at which a caller can stop: yields (picture, black where not done yet; share done)."""
         self.check(tokens)
         picture, done = Image.new("RGB", tokens.size), 0
-        for (rows, columns), piece in self.tokenizer.paint(tokens.codes[None]):
-            picture.paste(to_image(piece[0]), (columns.start, rows.start))  # Pillow drops what lies beyond the size
+        for (rows, columns), piece in self.tokenizer.iter_decode(tokens.codes[None]):
+            picture.paste(to_image(piece[0]), (columns.start, rows.start))  # Pillow crops at the picture's border
             done += piece[0, 0].size // self.tokenizer.patch**2
             yield picture, done / tokens.codes[0].size
 
-    def draw(self, tokens: Tokens, *, levels: int = 3) -> Image.Image:
-        """The centroid picture from the first `levels` levels alone: no network."""
+    def centroid_picture(self, tokens: Tokens, *, levels: int = 3) -> Image.Image:
+        """The sum of the centroids of the first `levels` levels, without the network."""
         self.check(tokens)
         codebooks, picture = self.tokenizer.codebooks, Image.new("RGB", tokens.size)
-        step = max(1, STRIP // tokens.codes.shape[2])
+        step = max(1, STRIP_PATCHES // tokens.codes.shape[2])
         for top in range(0, tokens.codes.shape[1], step):
-            drawn = codebooks.draw(tokens.codes[None, :, top : top + step], levels=levels)
-            picture.paste(to_image(drawn[0]), (0, top * codebooks.patch))
+            strip = codebooks.centroid_picture(tokens.codes[None, :, top : top + step], levels=levels)
+            picture.paste(to_image(strip[0]), (0, top * codebooks.patch))
         return picture
 
-    def compress(self, tokens: Tokens, *, model: str = STATIC, told: Told | None = None) -> bytes:
-        """Tokens -> the bytes of a `.cst` file: the same tokens, in fewer bytes.
+    def compress(self, tokens: Tokens) -> bytes:
+        """Tokens -> the bytes of a `.cst` file: the same tokens, entropy-coded.
 
-        model: "static", each code as likely as it is in photos; or "gpt" or "pixelcnn", whose file can be smaller
-        still and takes a thousand times as long to write, and to read. told: called with how many more codes are
-        done, for progress. Raises ValueError for tokens of another tokenizer, and where the model is not there.
+        Raises ValueError for tokens of another tokenizer, or if the tokenizer has no statistics of its codes.
         """
         self.check(tokens)
-        return container.compress(tokens, self.code_model(model), tokenizer=self.tokenizer.config, told=told)
+        return container.compress(tokens, self.code_model(), tokenizer=self.tokenizer.config)
 
-    def decompress(self, data: bytes, *, told: Told | None = None) -> Tokens:
-        """The bytes of a `.cst` file -> exactly the tokens it was made of, whichever model it was written under.
+    def decompress(self, data: bytes) -> Tokens:
+        """The bytes of a `.cst` file -> exactly the tokens it was made from.
 
-        Raises ValueError for anything but a whole file that this tokenizer, and a model that is here, have written.
+        Raises ValueError for anything but a complete file that was written with this tokenizer and its statistics.
         """
-        return container.decompress(data, self.code_model, tokenizer=self.tokenizer.config, told=told)
+        return container.decompress(data, self.code_model(), tokenizer=self.tokenizer.config)
 
-    def decompressing(self, data: bytes) -> Generator[int, None, Tokens]:
+    def iter_decompress(self, data: bytes) -> Generator[int, None, Tokens]:
         """As `decompress`, in steps at which a caller can stop: yields how many more codes are done."""
-        return container.decompressing(data, self.code_model, tokenizer=self.tokenizer.config)
+        return container.iter_decompress(data, self.code_model(), tokenizer=self.tokenizer.config)
 
-    def code_model(self, name: str) -> CodeModel:
-        """The model of a name in a `.cst` file, loaded when it is first asked for. Raises ValueError if not there."""
-        if name not in container.MODELS:
-            raise ValueError(f"no model '{name}'; accepted: {', '.join(container.MODELS)}")
-        if name not in self._code_models:
-            tokenizer = self.tokenizer
-            if name == STATIC:
-                self._code_models[name] = StaticModel(Statistics.of_artifact(tokenizer.folder, tokenizer.config))
-            else:
-                self._code_models[name] = load_prior(name, tokenizer.config.fingerprint)
-        return self._code_models[name]
+    def code_model(self) -> StaticModel:
+        """The code model of `.cst` files. Raises ValueError if the tokenizer has no statistics of its codes."""
+        if self._code_model is None:
+            self._code_model = StaticModel(self.tokenizer.statistics())
+        return self._code_model
 
     def check(self, tokens: Tokens) -> None:
         """Raise ValueError unless these tokens were written by this tokenizer and cover their size."""
-        mine = self.tokenizer.config.fingerprint
-        if tokens.fingerprint != mine:
+        fingerprint = self.tokenizer.fingerprint
+        if tokens.fingerprint != fingerprint:
             raise ValueError(
-                f"these tokens were written by the tokenizer {tokens.fingerprint}, this one is {mine}; "
+                f"these tokens were written by the tokenizer {tokens.fingerprint}, this one is {fingerprint}; "
                 "decode them with the tokenizer that wrote them"
             )
         self.tokenizer.codebooks.check_tokens(tokens.codes[None])
-        width, height = tokens.size
-        grid = (-(-height // self.tokenizer.patch), -(-width // self.tokenizer.patch))
-        if min(tokens.size) < 1 or tokens.codes.shape[1:] != grid:
-            raise ValueError(
-                f"a grid of {tokens.codes.shape[1:]} patches does not cover {width}x{height} pixels; accepted: {grid}"
-            )
+        container.check_grid(tokens, self.tokenizer.config)
 
 
-def strips(image: Image.Image, patch: int) -> Iterator[Image.Image]:
-    """Cut a picture, between rows of patches, into strips whose codes together are exactly the codes of the whole."""
-    step = patch * max(1, STRIP * patch // image.width)
+def split_into_strips(image: Image.Image, patch: int) -> Iterator[Image.Image]:
+    """Cut a picture between rows of patches into strips that encode to exactly the codes of the whole picture."""
+    step = patch * max(1, STRIP_PATCHES * patch // image.width)
     for top in range(0, image.height, step):
         yield image.crop((0, top, image.width, min(top + step, image.height)))
 
 
-def join(parts: Sequence[Tokens], size: tuple[int, int]) -> Tokens:
+def join_strips(strips: Sequence[Tokens], size: tuple[int, int]) -> Tokens:
     """The tokens of a picture of `size` from those of its strips, top to bottom."""
-    return Tokens(np.concatenate([part.codes for part in parts], axis=1), size, parts[0].fingerprint)
-
-
-def find_artifact(source: str | os.PathLike) -> Path:
-    """A folder, or the local copy of a Hub repository. Raises ValueError if it is neither."""
-    if Path(source).is_dir():
-        return Path(source)
-    name = os.fspath(source)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ValueError(
-            f"'{name}' is not a folder; give a folder that holds config.json, or a Hub repository owner/name"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "*.onnx"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"'{name}' is neither a folder here nor a Hub repository that can be read ({reason})"
-        ) from None
+    return Tokens(np.concatenate([strip.codes for strip in strips], axis=1), size, strips[0].fingerprint)

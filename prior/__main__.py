@@ -1,157 +1,32 @@
-"""Draw new pictures, measure the priors, and list the classes they know.
+"""Everything that `python -m prior` does: new pictures, training, and measurements."""
 
-python -m prior sample --class sunflower --count 8 --seed 1 --out DIR
-"""
+import sys
+from collections.abc import Sequence
 
-import argparse
-import dataclasses
-import os
-import re
-from pathlib import Path
+from cst.flags import Verb, dispatch, run
 
-import numpy as np
-from tqdm import tqdm
-
-from cst.command import run
-from cst.config import PRETRAINED as TOKENIZER
-from cst.config import replacing
-from cst.runtime import OnnxTokenizer
-from prior import benchmark, evaluate, judge
-from prior.pipeline import DEFAULTS, MOST, Sampler
-from prior.protocol import LevelSettings, Settings
-from prior.sheet import contact_sheet
-
-
-def main(arguments: list[str] | None = None) -> None:
-    flags = parse(arguments)
-    if flags.command == "evaluate":
-        print(evaluate.evaluate(flags))
-    elif flags.command == "judge":
-        print(judge.judge(flags))
-    elif flags.command == "benchmark":
-        print(benchmark.measure(flags))
-    elif flags.command == "sheet":
-        compare(flags)
-    elif flags.command == "classes":
-        print("\n".join(open_sampler(flags).classes))
-    else:
-        draw(flags)
+ABOUT = "Models that write the tokens of new pictures."
+VERBS = {
+    "sample": Verb("prior.draw", "new pictures of a kind, as PNG and tokens", shared=True),
+    "sheet": Verb("prior.draw", "samples of several kinds by one or both models, side by side", shared=True),
+    "classes": Verb("prior.draw", "the kinds of picture that a model knows", shared=True),
+    "train": Verb("prior.training.train", "train a GPT or a PixelCNN"),
+    "retrain": Verb("prior.training.retrain", "train a tokenizer and a GPT, and export both"),
+    "export": Verb("prior.training.export", "export a prior to ONNX"),
+    "train-critic": Verb(
+        "prior.training.train_critic", "train the critic, which chooses the best of several color maps"
+    ),
+    "evaluate": Verb("prior.evaluation.likelihood", "bits per token on held-out photos, or a search for copies"),
+    "judge": Verb("prior.evaluation.judge", "how far drawn pictures are from photos of the same kinds"),
+    "benchmark": Verb("prior.evaluation.speed", "speed of sampling, against transformers' generate()"),
+    "benchmark-training": Verb(
+        "prior.evaluation.training_speed", "speed of training a GPT, and operations per picture"
+    ),
+}
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m prior", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--model", default="gpt", choices=DEFAULTS, help="the packaged model (default gpt)")
-    shared.add_argument("--prior", type=Path, metavar="DIR", help="folder of a prior, instead of a packaged one")
-    shared.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="folder of its tokenizer; default: packaged")
-    shared.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
-    command = commands.add_parser("sample", help="new pictures, as PNG, tokens and a contact sheet", parents=[shared])
-    command.add_argument("--class", dest="name", metavar="NAME", help="kind of picture (default: any)")
-    command.add_argument("--count", type=int, default=4, help="pictures (default 4)")
-    command.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures (default 0)")
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    for flag, kind in (("temperature", float), ("top-k", int), ("top-p", float), ("min-p", float)):
-        said = "one for all levels, or one each (default: the model's)"
-        command.add_argument(f"--{flag}", type=kind, nargs="+", metavar="X", help=said)
-    command.add_argument("--guidance", type=float, help="how much the class counts (default: the model's)")
-    command = commands.add_parser("sheet", help="samples of several classes by both models, side by side")
-    command.add_argument("--class", dest="names", nargs="+", required=True, metavar="NAME", help="kinds of picture")
-    command.add_argument("--count", type=int, default=4, help="pictures of each kind by each model (default 4)")
-    command.add_argument("--seed", type=int, default=0, help="default 0")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a path that ends in .png")
-    command.add_argument("--threads", type=int, help="processor threads (default: the library's choice)")
-    commands.add_parser("classes", help="the kinds of picture a model knows", parents=[shared])
-    evaluate.add_flags(commands.add_parser("evaluate", help="bits per token on held-out photos; or --nearest"))
-    judge.add_flags(commands.add_parser("judge", help="how far drawn pictures are from photos of the same classes"))
-    benchmark.add_flags(commands.add_parser("benchmark", help="speed of sampling, against transformers' generate()"))
-    return parser.parse_args(arguments)
-
-
-def open_sampler(flags: argparse.Namespace) -> Sampler:
-    tokenizer = OnnxTokenizer(flags.tokenizer, threads=flags.threads)
-    return Sampler.from_pretrained(flags.model, folder=flags.prior, tokenizer=tokenizer, threads=flags.threads)
-
-
-def settings(flags: argparse.Namespace, defaults: Settings) -> Settings:
-    """The defaults, with what was given on the command line."""
-    levels = list(defaults.levels)
-    for field in dataclasses.fields(LevelSettings):
-        given = getattr(flags, field.name)
-        if given is None:
-            continue
-        if len(given) not in (1, len(levels)):
-            name = field.name.replace("_", "-")
-            raise ValueError(f"--{name} has {len(given)} values; accepted: 1 for all levels, or {len(levels)}")
-        given = given * len(levels) if len(given) == 1 else given
-        levels = [dataclasses.replace(level, **{field.name: value}) for level, value in zip(levels, given, strict=True)]
-    guidance = defaults.guidance if flags.guidance is None else flags.guidance
-    return Settings(tuple(levels), guidance)
-
-
-def draw(flags: argparse.Namespace) -> None:
-    """Sample in batches, with a progress bar; every batch is written as soon as it is done."""
-    if flags.count < 1:
-        raise ValueError(f"{flags.count} pictures; accepted: at least 1")
-    sampler = open_sampler(flags)
-    chosen = settings(flags, sampler.defaults)
-    name = None if flags.name is None else sampler.classes[sampler.label(flags.name)]
-    sampler.sample(name, seed=flags.seed, settings=chosen)  # a mistake is told before the folder is made
-    try:
-        flags.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"can't write to '{flags.out}' ({error.strerror}); give another --out") from None
-    if not os.access(flags.out, os.W_OK):
-        raise ValueError(f"can't write to '{flags.out}' (no permission); give another --out")
-    stem = re.sub(r"[^a-z0-9]+", "-", (name or "any").lower()).strip("-")
-    pictures, bits = [], []
-    for first in range(0, flags.count, MOST):
-        count = min(MOST, flags.count - first)
-        # Every batch after the first has a seed of its own, far from those that a person would give.
-        seed = int(np.random.SeedSequence([flags.seed, first]).generate_state(1)[0]) if first else flags.seed
-        steps = sampler.sample(name, count=count, seed=seed, settings=chosen)
-        bar = tqdm(steps, total=len(sampler.prior.levels) * sampler.prior.grid[0] * sampler.prior.grid[1], unit="token")
-        for step in bar:
-            bar.set_description(sampler.prior.levels[step.level].name, refresh=False)
-        for picture, tokens in zip(sampler.paint(step), sampler.tokens(step), strict=True):
-            path = flags.out / f"{stem}-{flags.seed}-{len(pictures):03d}.png"
-            with replacing(path) as part:
-                picture.save(part, "PNG")
-            tokens.save(path.with_suffix(".npz"))
-            pictures.append(picture)
-        bits += list(step.bits.sum(1))
-    caption = f"{name or 'any class'}, seed {flags.seed}, {flags.prior or flags.model}, guidance {chosen.guidance:g}"
-    rows = [("", pictures[start : start + 8]) for start in range(0, len(pictures), 8)]
-    with replacing(flags.out / "sheet.png") as part:
-        contact_sheet(rows, side=sampler.size[1], caption=caption).save(part, "PNG")
-    patches = sampler.prior.grid[0] * sampler.prior.grid[1]
-    print(
-        f"{len(pictures)} pictures of {sampler.size[0]}x{sampler.size[1]} in '{flags.out}' "
-        f"({sum(bits) / len(bits) / patches:.1f} bits a patch; at a fixed length {sampler.fixed_bits() / patches:.0f})"
-    )
-
-
-def compare(flags: argparse.Namespace) -> None:
-    """A row a class: the first samples of a seed by each packaged model, none left out."""
-    if flags.out.suffix.lower() != ".png":
-        raise ValueError(f"'{flags.out}' is not a name to write to; accepted: a path that ends in .png")
-    tokenizer = OnnxTokenizer(threads=flags.threads)
-    samplers = [Sampler.from_pretrained(kind, tokenizer=tokenizer, threads=flags.threads) for kind in DEFAULTS]
-    names = [samplers[0].classes[samplers[0].label(name)] for name in flags.names]
-    rows = []
-    for name in tqdm(names, unit="class"):
-        pictures = []
-        for sampler in samplers:
-            *_, done = sampler.sample(name, count=flags.count, seed=flags.seed)
-            pictures += sampler.paint(done)
-        rows.append((name, pictures))
-    temperatures = ", ".join(f"{level.temperature:g} (top-p {level.top_p:g})" for level in samplers[0].defaults.levels)
-    caption = (
-        f"left: GPT, right: PixelCNN; seed {flags.seed}, the first {flags.count} of each; temperature {temperatures}; "
-        f"guidance {samplers[0].defaults.guidance:g}"
-    )
-    with replacing(flags.out) as part:
-        contact_sheet(rows, side=samplers[0].size[1], caption=caption).save(part, "PNG")
+def main(arguments: Sequence[str] | None = None) -> None:
+    dispatch("prior", ABOUT, VERBS, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

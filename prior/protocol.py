@@ -1,12 +1,15 @@
-"""What every prior looks like, whichever network it is and whichever library it runs on."""
+"""The interface of every prior, whichever network and library is behind it, and the settings of sampling."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from cst.protocol import Level
+from cst.tokenizer.protocol import Level
+
+MAX_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,8 @@ class LevelSettings:
     """How one level's tokens are drawn.
 
     temperature: above 0; below 1 makes likely codes likelier, and 1 draws from the model as it is. top_k: only that
-    many most likely codes, 0 for all. top_p: the fewest codes whose probability together reaches this, in (0, 1]
-    (Holtzman et al., 2020). min_p: only codes at least this share as likely as the likeliest, in [0, 1).
+    many most likely codes, 0 for all. top_p: the smallest set of codes whose probabilities sum to this, in (0, 1]
+    (Holtzman et al., 2020). min_p: only codes at least this fraction as likely as the most likely one, in [0, 1).
     Applied in this order, temperature first.
     """
 
@@ -38,96 +41,129 @@ class LevelSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is drawn: each level's own settings, coarse to fine, and the guidance scale.
+    """How a picture is drawn: the settings of each level, coarse to fine, and the guidance scale.
 
-    guidance: of the first level, where the class shows most. 1 is the class-conditional model itself; above, what the
-    class makes likelier counts for more (classifier-free guidance, Ho and Salimans, 2022); 0 ignores the class. The
-    finer levels are drawn by the class-conditional model as it is: guided, they lose their grain.
+    levels: of a GPT, the color level's are for the coarse colors, and the finest colors are drawn with the shapes'.
+    guidance: classifier-free guidance (Ho and Salimans, 2022) of the coarsest maps, where the class shows most. 1 is
+    the class-conditional model, above 1 strengthens the class, 0 ignores it. Finer maps are drawn without guidance:
+    guided, they lose their grain. candidates: coarse color maps drawn per picture; the prior's critic keeps the best
+    one. Without a critic, one is drawn.
     """
 
     levels: tuple[LevelSettings, ...] = (LevelSettings(), LevelSettings(), LevelSettings())
     guidance: float = 1.0
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
         if not 0 <= self.guidance <= 10:
             raise ValueError(f"a guidance of {self.guidance}; accepted: from 0 to 10")
+        if not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise ValueError(f"best of {self.candidates}; accepted: 1 to {MAX_CANDIDATES}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class SampleRequest:
+    """New tokens to write where `mask` is False; those of `known` are kept where it is True.
+
+    known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int, indices of classes, or the number of classes
+    for none. Where only a color is to be drawn, its code in `known` is a guess of its lightness: see `half_size_maps`.
+    The same seed gives the same pictures. sketch: (*sketch_grid) int, color codes that are kept, -1 where
+    there is none. color_bias: (*sketch_grid, V) or (*grid, V) float, a logit bias of the color codes at a place (a
+    product of experts: Hinton, 2002, "Training Products of Experts").
+    """
+
+    known: np.ndarray
+    mask: np.ndarray
+    label: np.ndarray
+    settings: Settings
+    seed: int
+    sketch: np.ndarray | None = None
+    color_bias: np.ndarray | None = None
+
+    @classmethod
+    def of_classes(cls, prior: "Prior", label: np.ndarray, settings: Settings, seed: int) -> "SampleRequest":
+        """Whole pictures of (B,) classes, of which no token is known."""
+        known = np.zeros((len(label), len(prior.levels), *prior.grid), np.int32)
+        return cls(known, np.zeros(known.shape, bool), label, settings, seed)
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
-    """A moment of sampling.
+    """The state of a sampling after a few more tokens.
 
-    tokens: (B, L, h, w) int32, of which `known` (bool, same shape) are final so far. done of total: tokens of a
-    picture decided, for progress. level: the index of the level just written. bits: (B, L) float64, the information
-    in what was drawn so far, in bits, by the model itself (temperature 1, no guidance, nothing cut off).
+    tokens: (B, L, h, w) int32, final where `known` (bool, same shape). half, half_known: the same of the picture at
+    half its size, (B, L, h / 2, w / 2), by a prior that draws it; else None. colors: (B, h, w) int32, the color code of
+    each patch so far: its own, else that of the finest coarse cell over it, else -1. done, total: decided tokens of a
+    picture, for progress. name: of the map just written. written: per map, in order, the final share of what was
+    unknown. best_of: candidates that the coarse colors were chosen from; 1 before the choice. bits: (B, L) float64,
+    the information in the drawn tokens, in bits, under the model itself (temperature 1, no guidance, no cut-off).
     """
 
     tokens: np.ndarray
     known: np.ndarray
+    half: np.ndarray | None
+    half_known: np.ndarray | None
+    colors: np.ndarray
     done: int
     total: int
-    level: int
+    name: str
+    written: dict[str, float]
+    best_of: int
     bits: np.ndarray
+
+    def half_size(self) -> "Step":
+        """The tokens and colors of the picture at half its size; the progress and bits stay those of the whole step.
+
+        Raises ValueError if the prior draws none.
+        """
+        if self.half is None or self.half_known is None:
+            raise ValueError("this prior draws no picture of half the size; accepted: a GPT")
+        colors = np.where(self.half_known[:, 0], self.half[:, 0], self.colors[:, ::2, ::2])
+        return dataclasses.replace(
+            self, tokens=self.half, known=self.half_known, half=None, half_known=None, colors=colors
+        )
 
 
 class Prior(Protocol):
-    """A model of p(tokens | class): exact likelihood, and sampling.
+    """A model of p(tokens | class), as `prior.sampling` uses it: the distributions of a few tokens at a time.
 
-    A class is an index into `classes`, or `len(classes)` for none.
+    A class is an index into `classes`, or `len(classes)` for none. sketch_grid: (rows, columns) of the color map that
+    a sketch or a color bias covers. guided: the maps that guidance acts on. drafts: the maps of which several
+    candidates may be drawn.
     """
 
     levels: tuple[Level, ...]
     grid: tuple[int, int]
+    sketch_grid: tuple[int, int]
     classes: tuple[str, ...]
+    guided: tuple[str, ...]
+    drafts: tuple[str, ...]
 
-    def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32: the natural log of p of every token, exact."""
+    def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[dict, dict]:
+        """The maps in decoding order, name -> (B, h, w) int32, and which of their tokens are known, bool."""
         ...
 
-    def sample(
-        self,
-        known: np.ndarray,
-        mask: np.ndarray,
-        label: np.ndarray,
-        settings: Settings,
-        seed: int,
-        *,
-        lean: np.ndarray | None = None,
-    ) -> Iterator[Step]:
-        """Write new tokens where `mask` is False, one after another, and keep those of `known` where it is True.
+    def decoding_order(self, fixed: dict[str, np.ndarray]) -> Sequence[tuple[str, np.ndarray]]:
+        """The known tokens of every map, bool -> (map, positions to predict together), in order."""
+        ...
 
-        known: (B, L, h, w) int. mask: the same shape, bool. label: (B,) int. The same seed gives the same pictures.
-        lean: (h, w, V) float, added to the log-probabilities of the first level's codes before they are drawn: a wish
-        for some colors at a place (a product of experts: Hinton, 2002, "Training Products of Experts").
-        Stop by leaving the iteration; the last step holds all there is.
-        """
+    def new_state(self) -> "DecodeState":
+        """A state in which nothing is predicted yet."""
+        ...
+
+    def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
+        """(B,) float32, how much the drafts resemble those of photos (larger is better); None without a critic."""
         ...
 
 
-class Writer(Protocol):
-    """What a runtime gives to `prior.sample`: one token's distribution at a time, in the model's own order."""
+class DecodeState(Protocol):
+    """The decode state of a batch: what a `Prior` remembers between tokens, such as a KV cache."""
 
-    levels: tuple[Level, ...]
-    grid: tuple[int, int]
-    classes: tuple[str, ...]
+    def predict(self, name: str, positions: np.ndarray, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray:
+        """The log-distributions of some tokens, given all tokens before them in the decoding order.
 
-    def plan(self, mask: np.ndarray) -> Sequence[tuple[int, int]]:
-        """(B, L, h, w) bool of what is known -> the (level, position) pairs to predict, in order."""
-        ...
-
-    def start(self) -> "Writing":
-        """Begin some pictures."""
-        ...
-
-
-class Writing(Protocol):
-    """Pictures in the making: what a `Writer` remembers of them."""
-
-    def predict(self, level: int, position: int, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """The natural-log distribution of one token, from all that come before it in the plan.
-
-        level: index. position: in raster order. tokens: (B, L, h, w) int32, right up to there. label: (B,) int64.
-        Returns (B, V) float32. A finer level may be asked for the first few of the pictures alone.
+        positions: (n,) raster positions on the map `name`. maps: correct up to there. label: (B,) int64. Returns
+        (B, n, V) float32, natural log. A later map may be asked for fewer pictures.
         """
         ...

@@ -1,30 +1,35 @@
-"""The priors on torch: for training, export and GPUs. The app runs on `prior/runtime.py` instead."""
+"""The priors on torch: for training, export and GPUs. The app runs on `prior/onnx_runtime.py` instead."""
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from cst.config import replacing
-from cst.torch_runtime import load_weights
-from prior.config import GPTConfig, PriorConfig
-from prior.gpt import GPT
-from prior.pixelcnn import PixelCNN
-from prior.protocol import Settings, Step
-from prior.sample import check, sample
-from prior.writing import Arrays, GPTWriting, PixelCNNWriting, plan_by_level, plan_by_patch
+from cst.artifact import replacing
+from cst.tokenizer.codebooks import Codebooks
+from cst.tokenizer.torch_runtime import load_weights
+from prior.config import CELLS, COARSE, LAYOUT, LEVEL_OF, PARTS, GPTConfig, PriorConfig
+from prior.decode_state import KVCache, RowCache
+from prior.models.critic import Critic
+from prior.models.gpt import GPT
+from prior.models.pixelcnn import PixelCNN
+from prior.onnx_runtime import MapOrder
+from prior.sampling import Maps, check
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CRITIC_WEIGHTS = "model.safetensors", "critic.safetensors"
+CODEBOOKS = "codebooks.safetensors"  # in a training's folder: those of the tokenizer
 
 
 def build(config: PriorConfig) -> GPT | PixelCNN:
     """The untrained network that a configuration describes."""
-    network = GPT if isinstance(config.model, GPTConfig) else PixelCNN
-    return network(config.model, config.vocabulary, config.grid, len(config.classes))
+    if isinstance(config.model, GPTConfig):
+        return GPT(config.model, config.vocabulary, config.patch, config.grid, len(config.classes))
+    return PixelCNN(config.model, config.vocabulary, config.grid, len(config.classes))
 
 
 def save_prior(net: GPT | PixelCNN, config: PriorConfig, out: Path) -> None:
@@ -33,6 +38,22 @@ def save_prior(net: GPT | PixelCNN, config: PriorConfig, out: Path) -> None:
         tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
         save_file({name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, part)
     dataclasses.replace(config, files={}).with_files(out, WEIGHTS).save(out)
+
+
+def assemble(folder: Path) -> None:
+    """Put the trained parts of a GPT together as one artifact, once all are there."""
+    config = PriorConfig.load(folder)
+    net = build(config)
+    assert isinstance(net, GPT)
+    paths = [folder / f"{name}.safetensors" for name in net.parts]
+    if not all(path.exists() for path in paths):
+        return
+    centroids = load_file(folder / CODEBOOKS)
+    for level, buffer in zip(net.levels, net.codebooks, strict=True):
+        buffer.copy_(centroids[level.name])
+    for path, part in zip(paths, net.parts.values(), strict=True):
+        load_weights(part, path)
+    save_prior(net, config, folder)
 
 
 def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu") -> tuple[GPT | PixelCNN, PriorConfig]:
@@ -44,67 +65,89 @@ def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu")
 
 
 class TorchPrior:
-    """A network on torch; the `Prior` and `Writer` protocols on numpy arrays."""
+    """A network on torch; the `Prior` protocol on numpy arrays."""
 
-    def __init__(self, net: GPT | PixelCNN, classes: Sequence[str]):
-        self.net, self.classes, self.levels, self.grid = net, tuple(classes), net.levels, net.grid
+    def __init__(self, net: GPT | PixelCNN, config: PriorConfig, critic: Critic | None = None):
+        self.net, self.config, self._critic = net, config, critic
+        self.classes, self.levels, self.grid = config.classes, config.vocabulary, config.grid
         self.device = next(net.parameters()).device
+        books = [book.cpu().numpy() for book in net.codebooks] if isinstance(net, GPT) else []
+        order = MapOrder(config.model, config.grid, Codebooks(*books, patch=config.patch) if books else None)
+        self.prepare, self.decoding_order = order.prepare, order.decoding_order
+        self.sketch_grid, self.drafts, self.guided = order.sketch_grid, order.drafts, order.guided
 
     @classmethod
     def load(cls, folder: str | os.PathLike, *, device: torch.device | str = "cpu") -> "TorchPrior":
         """The prior of a folder. Raises ValueError if it is damaged or something else."""
         net, config = load_prior(folder, device=device)
-        return cls(net, config.classes)
+        if CRITIC_WEIGHTS not in config.files:
+            return cls(net, config)
+        critic = Critic((config.grid[0] // CELLS[COARSE[-1]], config.grid[1] // CELLS[COARSE[-1]]))
+        load_weights(critic, config.check_file(folder, CRITIC_WEIGHTS))
+        return cls(net, config, critic.to(device).eval())
 
     @torch.no_grad()
     def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, all at once; see `Prior.log_prob`."""
+        """(B, L, h, w) int, (B,) int -> (B, L, h, w) float32, all at once; see `prior.sampling.log_prob`."""
         check(self, tokens, np.ones(tokens.shape, bool), label)
-        likelihoods = self.net(self._tensor(tokens), self._tensor(label))
-        return torch.stack(likelihoods, 1).reshape(tokens.shape).cpu().numpy()
+        classes = self._tensor(label)
+        if isinstance(self.net, PixelCNN):
+            return torch.stack(self.net(self._tensor(tokens), classes), 1).reshape(tokens.shape).cpu().numpy()
+        maps, _ = self.prepare(tokens, np.ones(tokens.shape, bool), None)
+        codes = {name: self._tensor(array) for name, array in maps.items()}
+        scores = torch.zeros(tokens.shape, device=self.device)
+        for part in PARTS:
+            names = LAYOUT if part == "layout" else (part,)
+            values = self.net(part, codes, classes).split([codes[name][0].numel() for name in names], 1)
+            for name, value in zip(names, values, strict=True):
+                cell = CELLS.get(name, 1)  # its value is shared by the patches that it covers
+                shared = value.view(codes[name].shape) / cell**2
+                scores[:, LEVEL_OF[name]] += shared.repeat_interleave(cell, 1).repeat_interleave(cell, 2)
+        return scores.cpu().numpy()
 
-    def sample(
-        self,
-        known: np.ndarray,
-        mask: np.ndarray,
-        label: np.ndarray,
-        settings: Settings,
-        seed: int,
-        *,
-        lean: np.ndarray | None = None,
-    ) -> Iterator[Step]:
-        """See `Prior.sample`."""
-        return sample(self, known, mask, label, settings, seed, lean=lean)
-
-    def plan(self, mask: np.ndarray) -> Sequence[tuple[int, int]]:
-        """See `Writer.plan`."""
-        return plan_by_level(mask) if isinstance(self.net, GPT) else plan_by_patch(mask)
-
-    def start(self) -> GPTWriting | PixelCNNWriting:
-        """See `Writer.start`."""
+    def new_state(self) -> KVCache | RowCache:
+        """See `Prior.new_state`."""
         if isinstance(self.net, GPT):
-            zeros = lambda shape: torch.zeros(shape, device=self.device)  # noqa: E731
-            return GPTWriting(self.net.config, self.levels, zeros=zeros, step=self._step)
-        return PixelCNNWriting(look=self._look, head=self._head)
+            return KVCache(self.net.config, [level.size for level in self.levels], step=self._step)
+        return RowCache(hidden=self._hidden, head=self._head)
+
+    @torch.no_grad()
+    def critic(self, maps: Maps) -> np.ndarray | None:
+        """See `Prior.critic`."""
+        if self._critic is None or not isinstance(self.net, GPT):
+            return None
+        return self._critic(self.net.codebooks[0][self._tensor(maps[COARSE[-1]])]).cpu().numpy()
+
+    def _tensors(self, arrays: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        return [torch.tensor(array, device=self.device) for array in arrays]
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(array, np.int64)).to(self.device)
 
     @torch.no_grad()
-    def _step(
-        self, level: int, near: list[np.ndarray], position: int, label: np.ndarray, keys: Arrays, values: Arrays
-    ) -> tuple[np.ndarray, Arrays, Arrays]:
-        place = torch.tensor(position, device=self.device)
-        scores, keys, values = self.net.stacks[level].step(
-            [self._tensor(tokens) for tokens in near], place, self._tensor(label), keys, values
+    def _step(self, part: str, neighbors: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+        assert isinstance(self.net, GPT)
+        *single, keys, values = arrays
+        place, coordinates, label, past, absent = self._tensors(single)
+        scores, present = self.net.parts[part].step(
+            self._tensors(neighbors),
+            place,
+            coordinates,
+            label,
+            past,
+            absent,
+            self._tensors(keys),
+            self._tensors(values),
         )
-        return scores.cpu().numpy(), keys, values
+        return scores.cpu().numpy(), present.cpu().numpy()
 
     @torch.no_grad()
-    def _look(self, tokens: np.ndarray, position: int, label: np.ndarray) -> torch.Tensor:
+    def _hidden(self, tokens: np.ndarray, position: int, label: np.ndarray) -> torch.Tensor:
+        assert isinstance(self.net, PixelCNN)
         row, column = divmod(position, tokens.shape[3])
-        return self.net.look(self._tensor(tokens[:, :, : row + 1]), self._tensor(label))[:, row, column]
+        return self.net.hidden_states(self._tensor(tokens[:, :, : row + 1]), self._tensor(label))[:, row, column]
 
     @torch.no_grad()
     def _head(self, level: int, hidden: torch.Tensor, codes: np.ndarray) -> np.ndarray:
+        assert isinstance(self.net, PixelCNN)
         return self.net.logits(hidden, self._tensor(codes), level).log_softmax(-1).cpu().numpy()

@@ -1,89 +1,72 @@
-"""Painting and sampling by torch on a GPU, on a ZeroGPU Space in processes of its own; all else as without one."""
+"""Rendering and sampling with torch on a GPU; on a ZeroGPU Space they run in processes of their own."""
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator
 
 import numpy as np
 import torch
 from gradio.context import LocalContext
 
-from cst.config import PRETRAINED
-from cst.runtime import OnnxTokenizer
-from cst.torch_runtime import load_rendernet
-from prior.protocol import Settings, Step
-from prior.runtime import OnnxPrior
-from prior.sample import check, check_lean
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
+from cst.tokenizer.config import PRETRAINED
+from cst.tokenizer.onnx_runtime import OnnxTokenizer
+from cst.tokenizer.torch_runtime import TorchTokenizer
+from prior.onnx_runtime import OnnxPrior
+from prior.protocol import SampleRequest, Step
+from prior.sampler import Sampler
+from prior.sampling import sample
 from prior.torch_runtime import TorchPrior
-from space.models import is_zero_gpu
+from space.device import is_zero_gpu
 
-# What ZeroGPU reserves of a visitor's daily minutes at most: a batch of pictures takes a few seconds of it.
+# The most that ZeroGPU reserves of a visitor's daily minutes. A batch of pictures takes a few seconds.
 PAINT_SECONDS = 15
 SAMPLE_SECONDS = 60
-MOST_PATCHES = 256 * 256  # painted in one piece: the largest photo of the page, so that a GPU is asked for once
 
 
-class GpuTokenizer(OnnxTokenizer):
-    """A tokenizer whose RenderNet paints by torch on `device`, in float32; the codebook search stays in numpy.
+def load_tokenizer(folder: str | os.PathLike = PRETRAINED, *, device: str) -> CodebookTokenizer:
+    """A tokenizer that decodes with torch on `device`, in float32.
 
-    On ZeroGPU it paints by onnxruntime what no visitor asked for, such as the pictures that the page is built with: a
-    GPU is lent to a visitor, and the page must come up when none is free.
+    A ZeroGPU is lent to a visitor, and the page must start when none is free. So on ZeroGPU, pictures that no visitor
+    asked for, such as those of the introductions, are decoded by onnxruntime. Raises ValueError for a device that torch
+    can't use, or an artifact that is damaged.
     """
+    prepare(device)
+    tokenizer = TorchTokenizer(folder, device=device)
+    on_torch = tokenizer.render
 
-    def __init__(self, folder: str | os.PathLike = PRETRAINED, *, device: str, threads: int | None = None):
-        """See `OnnxTokenizer`; raises ValueError also for a device that torch can't use."""
-        prepare(device)
-        super().__init__(folder, target="cpu", threads=threads)
-        self.precision = "float"
-        self.most = MOST_PATCHES
-        net = load_rendernet(self.folder, self.config, self.codebooks).to(device)
+    def paint(tokens: np.ndarray) -> np.ndarray:
+        return on_torch(tokens)
 
-        @torch.no_grad()
-        def paint(tokens: np.ndarray) -> np.ndarray:
-            return net(torch.from_numpy(tokens).long().to(device)).cpu().numpy()
-
-        lent, processor = on_gpu(paint, seconds=PAINT_SECONDS), self._network
-        self._network = lambda tokens: (lent if is_asked_for() or not is_zero_gpu() else processor)(tokens)
-        self.running_on = f"torch {torch.__version__} on {device}" + (" (ZeroGPU)" if is_zero_gpu() else "")
+    on_lent_gpu = on_gpu(paint, seconds=PAINT_SECONDS)
+    if is_zero_gpu():
+        on_cpu = OnnxTokenizer(folder, target="cpu", precision="float").render
+        tokenizer.render = lambda tokens: (on_lent_gpu if is_in_request() else on_cpu)(tokens)
+        tokenizer.running_on += " (ZeroGPU)"
+    return tokenizer
 
 
-class GpuPrior(OnnxPrior):
-    """A prior that samples by torch on `device`; single tokens are still predicted on the processor."""
+def load_sampler(
+    folder: str | os.PathLike, tokenizer: CodebookTokenizer, *, device: str, threads: int | None = None
+) -> Sampler:
+    """A sampler that draws with torch on `device`; Look inside still scores tokens on the CPU.
 
-    def __init__(self, folder: str | os.PathLike, *, device: str, threads: int | None = None):
-        """See `OnnxPrior`; raises ValueError also for a device that torch can't use."""
-        prepare(device)
-        super().__init__(folder, threads=threads)
-        prior = TorchPrior.load(folder, device=device)
+    Raises ValueError for a device that torch can't use, or a prior that is damaged or of another tokenizer.
+    """
+    prepare(device)
+    prior = TorchPrior.load(folder, device=device)
 
-        def write(*wish: Any) -> Iterator[Step]:
-            *most, lean = wish
-            yield from prior.sample(*most, lean=lean)
+    def write(request: SampleRequest) -> Generator[Step, None, None]:
+        yield from sample(prior, request)
 
-        self._write = on_gpu(write, seconds=SAMPLE_SECONDS)
-
-    def sample(
-        self,
-        known: np.ndarray,
-        mask: np.ndarray,
-        label: np.ndarray,
-        settings: Settings,
-        seed: int,
-        *,
-        lean: np.ndarray | None = None,
-    ) -> Iterator[Step]:
-        """See `Prior.sample`. Whoever closes the iterator stops the GPU after the token it is at."""
-        check(self, known, mask, label)  # here: of an error in ZeroGPU's process only the class comes back
-        check_lean(self, lean)
-        return self._write(known, mask, label, settings, seed, lean)
+    return Sampler(tokenizer, OnnxPrior(folder, threads=threads), draw=on_gpu(write, seconds=SAMPLE_SECONDS))
 
 
 def on_gpu(function: Callable, *, seconds: int) -> Callable:
-    """The function as it is; on a ZeroGPU Space, run with a GPU in a process forked from this one.
+    """The function itself; on a ZeroGPU Space, wrapped to run with a GPU in a process forked from this one.
 
-    There only arguments and results are sent, pickled: the weights must be in the function's closure before it is first
-    called, and what happens in this process meanwhile, such as an `Event` that is set, is not seen. A generator's steps
-    come back one by one, and closing it here ends it there.
+    Only pickled arguments and results cross over. So the weights must be in the function's closure before its first
+    call, and the function does not see later changes in this process, such as an `Event` that is set. The steps of a
+    generator come back one by one, and closing it here ends it there.
     """
     if not is_zero_gpu():
         return function
@@ -92,15 +75,15 @@ def on_gpu(function: Callable, *, seconds: int) -> Callable:
     return spaces.GPU(duration=seconds)(function)
 
 
-def is_asked_for() -> bool:
-    """Whether this runs for a visitor, and not while the page is built."""
+def is_in_request() -> bool:
+    """Whether this runs for a visitor, rather than while the page is built."""
     return LocalContext.in_event_listener.get(False)
 
 
 def prepare(device: str) -> None:
-    """Make ready to move weights to the device. Raises ValueError if torch can't use it."""
+    """Prepare to move weights to the device. Raises ValueError if torch can't use it."""
     if is_zero_gpu():
-        import spaces  # noqa: F401 (from here on weights can be moved to a GPU that is not there yet)
+        import spaces  # noqa: F401 (allows moving weights to a GPU before one is lent)
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
             f"torch {torch.__version__} finds no GPU for the device '{device}'; accepted: cpu, which needs no torch; "

@@ -1,31 +1,30 @@
-"""The models behind the page, each loaded once, and the one queue they share."""
+"""The models behind the page, each loaded once."""
 
-import importlib.util
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from cst import CST
-from cst.config import PRETRAINED as TOKENIZER
-from cst.pipeline import find_artifact
-from cst.runtime import OnnxTokenizer
+from cst.artifact import find_artifact
+from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
+from cst.tokenizer.config import PRETRAINED as TOKENIZER
 from prior.config import KINDS, PRETRAINED, PriorConfig
-from prior.pipeline import Sampler
+from prior.sampler import Sampler
+from space.device import check_torch
 
-NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, as the page says them
-# Every event that runs a model takes these, so that two visitors never compete for the same processor.
-MODEL_QUEUE = {"concurrency_limit": 1, "concurrency_id": "model"}
-DEVICES = ("cpu", "cuda")
+NO_PRIOR = "This page has no model that can draw new pictures."  # for visitors; the console says why
+NAMES = {"gpt": "GPT", "pixelcnn": "PixelCNN"}  # of the kinds of prior, on the page
 
 
 class Models:
-    """One tokenizer in two precisions, and a prior of each kind, all loaded when they are first asked for.
+    """One tokenizer in two precisions, and a prior of each kind, loaded when they are first needed.
 
     folder: of the tokenizer; see `cst.CST.from_pretrained` for it, the options and the errors. priors: folders by kind,
-    "gpt" and "pixelcnn", instead of the packaged ones. device: "cpu" for onnxruntime, without torch; or where torch is
-    to paint and sample, "cuda", in float32 alone. The 8-bit tokenizer, the GPT and every folder of `priors` are loaded
-    at once; on a device all are. Raises ValueError for a folder of `priors` or a device that can't be used; a packaged
-    prior that can't is left out, and `refusals` says why.
+    "gpt" and "pixelcnn", instead of the packaged ones. device: "cpu" uses onnxruntime and no torch; "cuda" renders and
+    samples with torch, only in float32. The 8-bit tokenizer, the GPT and every folder of `priors` are loaded at once;
+    with torch, all models are. Raises ValueError for a device or a folder of `priors` that can't be used. A packaged
+    prior that can't be used is left out, and `refusals` holds the reason.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Models:
         device: str = "cpu",
     ):
         self._folder, self._priors, self._device = folder, dict(priors or {}), device
-        self._options = {"target": target, "threads": threads, "npu_config": npu_config}
+        self._options: dict[str, Any] = {"target": target, "threads": threads, "npu_config": npu_config}
         self._lock = threading.RLock()
         self._loaded: dict[str, CST] = {}
         self._samplers: dict[str, Sampler] = {}
@@ -50,7 +49,7 @@ class Models:
         for kind in KINDS:
             try:
                 self._check(kind)
-                # ZeroGPU's processes know the weights that there are before the page is served.
+                # ZeroGPU's processes get only the weights that were loaded before the page is served.
                 if kind == "gpt" or kind in self._priors or device != "cpu":
                     self.sampler(kind)
             except (ValueError, OSError) as error:
@@ -59,7 +58,7 @@ class Models:
                 self.refusals[kind] = without_folder(error, kind)
 
     def cst(self, quality: str) -> CST:
-        """The tokenizer whose RenderNet runs in "int8" or "float"; on a device it is the same for both."""
+        """The tokenizer whose RenderNet runs in "int8" or "float"; with torch, both are the same."""
         quality = quality if self._device == "cpu" else "float"
         with self._lock:
             if quality not in self._loaded:
@@ -72,7 +71,7 @@ class Models:
         return tuple(kind for kind in KINDS if kind not in self.refusals)
 
     def sampler(self, kind: str) -> Sampler:
-        """The prior of a kind, "gpt" or "pixelcnn", which paints in 8 bits, or as the device does."""
+        """The prior of a kind, "gpt" or "pixelcnn", with the 8-bit tokenizer, or that of the device."""
         with self._lock:
             if kind not in self._samplers:
                 try:
@@ -86,18 +85,18 @@ class Models:
     def _load_cst(self, quality: str) -> CST:
         if self._device == "cpu":
             return CST.from_pretrained(self._folder, precision=quality, **self._options)
-        from space.gpu import GpuTokenizer
+        from space.gpu import load_tokenizer
 
         folder = TOKENIZER if self._folder is None else find_artifact(self._folder)
-        return CST(GpuTokenizer(folder, device=self._device, threads=self._options["threads"]))
+        return CST(load_tokenizer(folder, device=self._device))
 
-    def _load_sampler(self, kind: str, tokenizer: OnnxTokenizer) -> Sampler:
+    def _load_sampler(self, kind: str, tokenizer: CodebookTokenizer) -> Sampler:
         folder, threads = self._priors.get(kind), self._options["threads"]
         if self._device == "cpu":
             return Sampler.from_pretrained(kind, folder=folder, tokenizer=tokenizer, threads=threads)
-        from space.gpu import GpuPrior
+        from space.gpu import load_sampler
 
-        return Sampler(tokenizer, GpuPrior(folder or PRETRAINED / kind, device=self._device, threads=threads))
+        return load_sampler(folder or PRETRAINED / kind, tokenizer, device=self._device, threads=threads)
 
     def _check(self, kind: str) -> None:
         """Raise ValueError unless the folder holds a prior of this kind and of this tokenizer."""
@@ -105,43 +104,20 @@ class Models:
         config = PriorConfig.load(folder)
         if config.kind != kind:
             raise ValueError(f"'{folder}' is a prior of kind {config.kind}; accepted here: {kind}")
-        config.check_tokenizer(self.cst("int8").tokenizer.config.fingerprint)
+        config.check_tokenizer(self.cst("int8").tokenizer.fingerprint)
 
 
 def by_kind(folders: Iterable[str | os.PathLike]) -> dict[str, str | os.PathLike]:
-    """Folders of priors by the kind that each one's config says. Raises ValueError for two of a kind."""
-    found: dict[str, str | os.PathLike] = {}
+    """Folders of priors, by the kind in their configs. Raises ValueError for two of a kind."""
+    by_kind: dict[str, str | os.PathLike] = {}
     for folder in folders:
         kind = PriorConfig.load(folder).kind
-        if kind in found:
-            raise ValueError(f"'{found[kind]}' and '{folder}' are both priors of kind {kind}; give one of each kind")
-        found[kind] = folder
-    return found
-
-
-def default_device() -> str:
-    """What the variable CST_DEVICE says, else "cuda" on a ZeroGPU Space, else "cpu". Raises ValueError for another."""
-    device = os.environ.get("CST_DEVICE") or ("cuda" if is_zero_gpu() else "cpu")
-    if device not in DEVICES:
-        raise ValueError(f"the variable CST_DEVICE is '{device}'; accepted: {', '.join(DEVICES)}")
-    return device
-
-
-def is_zero_gpu() -> bool:
-    """Whether this is a ZeroGPU Space: the Hub says so in a variable."""
-    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-
-
-def check_torch() -> None:
-    """Raise ValueError unless what a GPU needs is installed; the page itself needs neither."""
-    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"a GPU needs {' and '.join(missing)}, which the page alone does not: "
-            "pip install -r space/requirements-zerogpu.txt, or take --device cpu"
-        )
+        if kind in by_kind:
+            raise ValueError(f"'{by_kind[kind]}' and '{folder}' are both priors of kind {kind}; give one of each kind")
+        by_kind[kind] = folder
+    return by_kind
 
 
 def without_folder(error: Exception, kind: str) -> str:
-    """What went wrong with a packaged prior, for visitors: no folder of the server in it."""
+    """The message of an error of a packaged prior, without the folder of the server."""
     return str(error).replace(str(PRETRAINED / kind), kind)

@@ -1,4 +1,4 @@
-"""How the page looks: neutral grays that leave a photo alone, one accent, the visitor's own fonts."""
+"""The theme of the page: neutral grays, one accent color, and the visitor's system fonts."""
 
 from pathlib import Path
 
@@ -6,13 +6,20 @@ import gradio as gr
 from gradio.themes.utils import colors, sizes
 from gradio.themes.utils.fonts import Font
 
-KEYBOARD = Path(__file__).with_name("keyboard.js")
-CSS = [Path(__file__).with_name(name) for name in ("page.css", "remix.css", "inside.css", "story.css")]
-ICON = Path(__file__).with_name("icon.svg")
+STATIC = Path(__file__).parent / "static"
+SCRIPTS = [STATIC / f"{name}.js" for name in ("keyboard", "address", "earlier", "photos")]
+ICON = STATIC / "icon.svg"
+CSS = [STATIC / f"{name}.css" for name in ("page", "remix", "inside", "story")]
 
-# Plain `Font`s are names in the style sheet; Gradio's own default is a file, or a request to a font service.
+# A plain `Font` is a name in the style sheet; Gradio's default would load a file, or ask a font service.
 SANS = [Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")]
 MONO = [Font(name) for name in ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")]
+
+
+def script() -> str:
+    """One JavaScript function that runs all scripts."""
+    calls = "".join(f"({path.read_text(encoding='utf-8').strip()})();\n" for path in SCRIPTS)
+    return f"() => {{\n{calls}}}"
 
 
 def theme() -> gr.themes.Base:

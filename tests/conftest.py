@@ -2,22 +2,30 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from support.photos import CLASSES, make_photo
+from support.quick import FIT, PRIOR, TRAIN
+from support.server import ROOT
 
-ROOT = Path(__file__).parents[1]
-START_SECONDS = 60  # generous: other work may be running on the machine
+from space.hosting.app_process import running_app
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that open a browser, and those whose fixtures train a model or start a process."""
+    browser = {"browser", "visit"}
+    slow = {"page_url", "run_python", "codebooks_folder", "artifact", "prior_folder", "gpt_folder", "checkout"}
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & browser:
+            item.add_marker("browser")
+        if fixtures & slow:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,57 +36,17 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     tempfile.tempdir = None
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 @pytest.fixture(scope="session")
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `python app.py`, started once for all tests with the packaged weights."""
-    folder = tmp_path_factory.mktemp("app")
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]]
-    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads")}
-    with (folder / "output").open("w") as output:
-        app = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        wait_until_served(url, app, folder / "output")
+    variables = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("app") / "uploads")}
+    with running_app(variables=variables) as (url, _):
         yield url
-    finally:
-        app.terminate()
-        app.wait(20)
-
-
-def wait_until_served(url: str, app: subprocess.Popen, output: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and app.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    why = "is not served" if app.poll() is None else f"ended with code {app.returncode}"
-    pytest.fail(f"python app.py {why}; it said:\n{output.read_text()}")
 
 
 # The tokenizer --------------------------------------------------------------------------------------------------------
 
-FIT = ["--color", "16", "--shape", "32", "--texture", "64", "--passes", "2", "--patches-per-pass", "4096"]
 FIT += ["--chunk", "1024", "--patches-per-photo", "64", "--beam", "4"]
-TRAIN = ["--smoke", "--precision", "no", "--steps", "120", "--batch", "4", "--validate-every", "60"]
-
-
-def make_photo(seed: int, width: int, height: int) -> Image.Image:
-    """A picture with something to say at every level: a color gradient, soft stripes and grain."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    corners = rng.uniform(0.1, 0.9, (2, 3))
-    ramp = (x / width * rng.random() + y / height * rng.random())[..., None] / 2
-    stripes = np.sin((x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) / 2)[..., None] * rng.uniform(0.05, 0.15)
-    grain = rng.normal(0, 0.04, (height, width, 1))
-    picture = corners[0] * (1 - ramp) + corners[1] * ramp + stripes + grain
-    return Image.fromarray(np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -113,40 +81,39 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def codebooks_folder(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     """An artifact of codebooks alone: 16 colors, 32 shapes, 64 textures. Shared: copy it before changing a file."""
-    import cst.fit
+    import cst.training.fit_codebooks
 
     folder = tmp_path_factory.mktemp("codebooks")
-    cst.fit.main(["--images", str(photos), "--out", str(folder), *FIT])
+    cst.training.fit_codebooks.main(["--images", str(photos), "--out", str(folder), *FIT])
     return folder
 
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, codebooks_folder: Path, one_thread: None) -> Path:
     """A whole tiny artifact, trained and exported. Shared: copy it before changing a file."""
-    import cst.export
-    import cst.train
+    import cst.training.export_rendernet
+    import cst.training.train_rendernet
 
     folder = tmp_path_factory.mktemp("artifact")
-    cst.train.main(["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(folder), *TRAIN])
-    cst.export.main(["--tokenizer", str(folder), "--images", str(photos)])
+    cst.training.train_rendernet.main(
+        ["--codebooks", str(codebooks_folder), "--images", str(photos), "--out", str(folder), *TRAIN]
+    )
+    cst.training.export_rendernet.main(["--tokenizer", str(folder), "--images", str(photos)])
     return folder
 
 
 @pytest.fixture(scope="session")
 def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, artifact: Path) -> Path:
     """The same, with the statistics of its codes. Shared: copy it before changing a file."""
-    import cst.statistics
+    import cst.training.count_codes
 
     folder = tmp_path_factory.mktemp("counted") / "artifact"
     shutil.copytree(artifact, folder)
-    cst.statistics.main(["--images", str(photos), "--tokenizer", str(folder)])
+    cst.training.count_codes.main(["--images", str(photos), "--tokenizer", str(folder)])
     return folder
 
 
 # The priors -----------------------------------------------------------------------------------------------------------
-
-CLASSES = ("Blue bell", "daisy", "wild_rose")
-PRIOR = ["--smoke", "--precision", "no", "--size", "32", "--steps", "10", "--validate-every", "10"]
 
 
 @pytest.fixture(scope="session")
@@ -162,24 +129,24 @@ def kinds_of_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_prior(folder: Path, preset: str, artifact: Path, images: Path) -> Path:
     """Train and export a prior through the real commands."""
-    import prior.export
-    import prior.train
+    import prior.training.export
+    import prior.training.train
 
     paths = ["--images", str(images), "--tokenizer", str(artifact), "--out", str(folder)]
-    prior.train.main([*paths, *PRIOR, "--preset", preset])
-    prior.export.main(["--prior", str(folder)])
+    prior.training.train.main([*paths, *PRIOR[preset], "--preset", preset])
+    prior.training.export.main(["--prior", str(folder), "--precision", "float"])
     return folder
 
 
 @pytest.fixture(scope="session")
 def gpt_folder(tmp_path_factory: pytest.TempPathFactory, artifact: Path, kinds_of_photo: Path) -> Path:
-    """A tiny GPT that writes 4x4 patches of the tiny tokenizer. Shared: copy it before changing a file."""
+    """A tiny GPT that writes 8x8 patches of the tiny tokenizer. Shared: copy it before changing a file."""
     return make_prior(tmp_path_factory.mktemp("gpt"), "tiny", artifact, kinds_of_photo)
 
 
 @pytest.fixture(scope="session")
 def pixelcnn_folder(tmp_path_factory: pytest.TempPathFactory, artifact: Path, kinds_of_photo: Path) -> Path:
-    """A tiny PixelCNN, alike."""
+    """A tiny PixelCNN that writes 4x4 patches."""
     return make_prior(tmp_path_factory.mktemp("pixelcnn"), "pixelcnn-tiny", artifact, kinds_of_photo)
 
 

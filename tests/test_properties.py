@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_photo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from support.photos import make_photo
 
 from cst import CST, Tokens
-from cst.codecs import FORMATS, at_bytes, at_psnr
+from cst.image_formats import FORMATS, at_bytes, at_psnr
 from cst.metrics import l1, ms_ssim, psnr, ssim
-from cst.runtime import FILES, TARGETS, OnnxTokenizer
-from prior.pipeline import Sampler
+from cst.tokenizer.onnx_runtime import FILES, TARGETS, OnnxTokenizer
 from prior.protocol import LevelSettings, Settings
+from prior.sampler import Sampler
+from prior.sampling import log_prob
 
 QUIET = settings(
     derandomize=True, deadline=None, max_examples=60, database=None,
@@ -79,8 +80,8 @@ def test_a_picture_of_any_mode_and_size_comes_back_at_its_size(width: int, heigh
 @given(codes=ANYTHING, width=NUMBER, height=NUMBER, levels=NUMBER)
 @QUIET
 def test_tokens_of_any_kind_are_painted_or_refused(codes: np.ndarray, width, height, levels, cst: CST):
-    tokens = Tokens(codes, (width, height), cst.tokenizer.config.fingerprint)
-    for function in (cst.decode, cst.compress, lambda tokens: cst.draw(tokens, levels=levels)):
+    tokens = Tokens(codes, (width, height), cst.tokenizer.fingerprint)
+    for function in (cst.decode, cst.compress, lambda tokens: cst.centroid_picture(tokens, levels=levels)):
         attempt(function, tokens)
 
 
@@ -90,9 +91,9 @@ def test_whole_tokens_are_painted_at_their_size(data: st.DataObject, h: int, w: 
     size = data.draw(st.integers(8 * w - 7, 8 * w)), data.draw(st.integers(8 * h - 7, 8 * h))
     sizes = [level.size for level in cst.tokenizer.levels]
     codes = np.stack([data.draw(arrays.arrays(np.int32, (h, w), elements=st.integers(0, k - 1))) for k in sizes])
-    tokens = Tokens(codes, size, cst.tokenizer.config.fingerprint)
+    tokens = Tokens(codes, size, cst.tokenizer.fingerprint)
     assert cst.decode(tokens).size == size
-    drawn = attempt(cst.draw, tokens, levels=levels)
+    drawn = attempt(cst.centroid_picture, tokens, levels=levels)
     assert (drawn is not None) == (1 <= levels <= 3)
     assert np.array_equal(cst.decompress(cst.compress(tokens)).codes, codes)
 
@@ -118,23 +119,22 @@ def test_options_of_a_tokenizer_are_understood_or_refused(target, precision, thr
     assert opened is None or beam is None or opened.beam == beam
 
 
-@given(source=st.text(max_size=40) | st.binary(max_size=40), name=st.text(max_size=9))
+@given(source=st.text(max_size=40) | st.binary(max_size=40))
 @QUIET
-def test_what_is_no_file_or_folder_is_refused(source, name: str, cst: CST, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_no_file_or_folder_is_refused(source, cst: CST, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     attempt(cst.encode, source)
-    assert attempt(cst.code_model, name) is None
     if isinstance(source, str):
         assert attempt(Tokens.load, source) is None
 
 
 @given(
     name=st.none() | st.text(max_size=9), count=NUMBER, seed=NUMBER,
-    known=st.none() | ANYTHING, mask=st.none() | ANYTHING, lean=st.none() | ANYTHING,
+    known=st.none() | ANYTHING, mask=st.none() | ANYTHING, bias=st.none() | ANYTHING,
 )  # fmt: skip
 @QUIET
-def test_a_wish_for_pictures_is_granted_or_refused(name, count, seed, known, mask, lean, sampler: Sampler):
-    attempt(lambda: next(iter(sampler.sample(name, count=count, seed=seed, known=known, mask=mask, lean=lean))))
+def test_a_wish_for_pictures_is_granted_or_refused(name, count, seed, known, mask, bias, sampler: Sampler):
+    attempt(lambda: next(iter(sampler.sample(name, count=count, seed=seed, known=known, mask=mask, color_bias=bias))))
 
 
 @given(count=st.integers(1, 3), seed=st.integers(0, 2**64), temperature=st.floats(0.01, 10), guidance=st.floats(0, 10))
@@ -142,7 +142,7 @@ def test_a_wish_for_pictures_is_granted_or_refused(name, count, seed, known, mas
 def test_every_setting_in_range_draws_codes_in_range(count, seed, temperature, guidance, sampler: Sampler):
     wished = Settings((LevelSettings(temperature),) * 3, guidance)
     *_, step = sampler.sample("daisy", count=count, seed=seed, settings=wished)
-    assert len(sampler.paint(step)) == count
+    assert len(sampler.decode(step)) == count
     for index, level in enumerate(sampler.prior.levels):
         assert set(step.tokens[:, index].ravel()) <= set(range(level.size))
 
@@ -150,7 +150,7 @@ def test_every_setting_in_range_draws_codes_in_range(count, seed, temperature, g
 @given(tokens=ANYTHING, label=ANYTHING)
 @QUIET
 def test_likelihoods_are_of_tokens_that_fit_alone(tokens: np.ndarray, label: np.ndarray, sampler: Sampler):
-    attempt(sampler.prior.log_prob, tokens, label)
+    attempt(log_prob, sampler.prior, tokens, label)
 
 
 @given(
