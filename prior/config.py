@@ -10,6 +10,7 @@ from cst.tokenizer.protocol import Level
 FORMAT = "cst-prior"
 VERSION = 1
 PRETRAINED = Path(__file__).parent / "pretrained"  # one folder per prior: gpt, pixelcnn
+CODEBOOKS = "codebooks.safetensors"  # in a GPT's folder: those of the tokenizer, which define its coarser maps
 
 
 # The GPT's maps, coarse to fine: colors of smaller and smaller cells, then the tokens of the picture at half its size,
@@ -183,6 +184,11 @@ class PriorConfig(Artifact):
     version: int = VERSION
 
     @property
+    def weights(self) -> tuple[str, ...]:
+        """The files of the network's weights: one per part of a GPT, else one."""
+        return tuple(map(weights_file, PARTS)) if isinstance(self.model, GPTConfig) else (weights_file("model"),)
+
+    @property
     def vocabulary(self) -> tuple[Level, ...]:
         return tuple(Level(name, size) for name, size in self.levels.items())
 
@@ -202,6 +208,11 @@ class PriorConfig(Artifact):
                 f"this prior was trained on the tokenizer {self.fingerprint}, not on {fingerprint}; "
                 "take the tokenizer it was trained with, or train a prior for this one with python -m prior train"
             )
+
+
+def weights_file(part: str) -> str:
+    """The file of a part's weights, float16."""
+    return f"{part}.safetensors"
 
 
 def kind_of(model: ModelConfig) -> str:

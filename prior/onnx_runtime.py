@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.onnx_runtime import load_onnxruntime, session_options
 from cst.tokenizer.protocol import Level
 from prior.coarse_maps import coarse_maps, half_size_maps
-from prior.config import CELLS, COARSE, FULL, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
+from prior.config import CELLS, COARSE, CODEBOOKS, FULL, LAYOUT, PARTS, GPTConfig, PixelCNNConfig, PriorConfig
 from prior.decode_state import KVCache, Order, RowCache, order_by_map, order_by_patch
 from prior.sampling import Maps
 
@@ -85,14 +84,13 @@ class OnnxPrior:
             self.config.check_tokenizer(fingerprint)
         self.levels: tuple[Level, ...] = self.config.vocabulary
         self.grid, self.classes = self.config.grid, self.config.classes
-        weights = self.config.check_file(folder, "model.safetensors")  # holds the weights of the graphs
+        for name in self.config.weights:  # the graphs read them
+            self.config.check_file(folder, name)
         model, codebooks = self.config.model, None
         names = [level.name for level in self.levels]
         self._critic: Session | None = None
         if isinstance(model, GPTConfig):
-            with safe_open(weights, framework="numpy") as file:
-                tables = [file.get_tensor(f"{name}_codebook").astype(np.float32) for name in names]
-            codebooks = Codebooks(*tables, patch=self.config.patch)
+            codebooks = Codebooks.load(self.config.check_file(folder, CODEBOOKS), patch=self.config.patch)
             self.sessions = [self._open(gpt_graph(part), threads) for part in PARTS]
             if CRITIC in self.config.files:
                 self._critic = self._open(CRITIC, threads)

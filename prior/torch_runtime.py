@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import nn
 
 from cst.artifact import replacing
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.torch_runtime import load_weights
-from prior.config import CELLS, COARSE, LAYOUT, LEVEL_OF, PARTS, GPTConfig, PriorConfig
+from prior.config import CELLS, COARSE, CODEBOOKS, LAYOUT, LEVEL_OF, PARTS, GPTConfig, PriorConfig
 from prior.decode_state import KVCache, RowCache
 from prior.models.critic import Critic
 from prior.models.gpt import GPT
@@ -21,8 +22,7 @@ from prior.models.pixelcnn import PixelCNN
 from prior.onnx_runtime import MapOrder
 from prior.sampling import Maps, check
 
-WEIGHTS, CRITIC_WEIGHTS = "model.safetensors", "critic.safetensors"
-CODEBOOKS = "codebooks.safetensors"  # in a training's folder: those of the tokenizer
+CRITIC_WEIGHTS = "critic.safetensors"
 
 
 def build(config: PriorConfig) -> GPT | PixelCNN:
@@ -32,35 +32,51 @@ def build(config: PriorConfig) -> GPT | PixelCNN:
     return PixelCNN(config.model, config.vocabulary, config.grid, len(config.classes))
 
 
+def networks(net: GPT | PixelCNN) -> list[nn.Module]:
+    """The networks whose weights are saved, in the order of `PriorConfig.weights`."""
+    return list(net.parts.values()) if isinstance(net, GPT) else [net]
+
+
+def save_weights(net: nn.Module, path: Path) -> None:
+    """Write the weights in float16."""
+    tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
+    with replacing(path) as part:
+        save_file({name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, part)
+
+
+def save_codebooks(net: GPT, folder: Path) -> None:
+    """Write the tokenizer's codebooks beside the GPT."""
+    tables = dict(zip((level.name for level in net.levels), net.codebooks, strict=True))
+    with replacing(folder / CODEBOOKS) as part:
+        save_file({name: table.contiguous() for name, table in tables.items()}, part)
+
+
 def save_prior(net: GPT | PixelCNN, config: PriorConfig, out: Path) -> None:
     """Write the weights in float16, and `config.json`."""
-    with replacing(out / WEIGHTS) as part:
-        tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
-        save_file({name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, part)
-    dataclasses.replace(config, files={}).with_files(out, WEIGHTS).save(out)
+    for network, name in zip(networks(net), config.weights, strict=True):
+        save_weights(network, out / name)
+    if isinstance(net, GPT):
+        save_codebooks(net, out)
+    finish(config, out)
 
 
-def assemble(folder: Path) -> None:
-    """Put the trained parts of a GPT together as one artifact, once all are there."""
-    config = PriorConfig.load(folder)
-    net = build(config)
-    assert isinstance(net, GPT)
-    paths = [folder / f"{name}.safetensors" for name in net.parts]
-    if not all(path.exists() for path in paths):
-        return
-    centroids = load_file(folder / CODEBOOKS)
-    for level, buffer in zip(net.levels, net.codebooks, strict=True):
-        buffer.copy_(centroids[level.name])
-    for path, part in zip(paths, net.parts.values(), strict=True):
-        load_weights(part, path)
-    save_prior(net, config, folder)
+def finish(config: PriorConfig, folder: Path) -> None:
+    """Write `config.json` with the checksums of the weights, once all of them are there."""
+    names = (*config.weights, CODEBOOKS) if isinstance(config.model, GPTConfig) else config.weights
+    if all((folder / name).exists() for name in names):
+        dataclasses.replace(config, files={}).with_files(folder, *names).save(folder)
 
 
 def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu") -> tuple[GPT | PixelCNN, PriorConfig]:
     """The float32 network of a folder, ready to predict, and its configuration. Strict; raises ValueError."""
     config = PriorConfig.load(folder)
     net = build(config)
-    load_weights(net, config.check_file(folder, WEIGHTS))
+    for network, name in zip(networks(net), config.weights, strict=True):
+        load_weights(network, config.check_file(folder, name))
+    if isinstance(net, GPT):
+        books = Codebooks.load(config.check_file(folder, CODEBOOKS), patch=config.patch)
+        for buffer, table in zip(net.codebooks, books.tables, strict=True):
+            buffer.copy_(torch.from_numpy(table))
     return net.to(device).eval(), config
 
 

@@ -185,7 +185,10 @@ def judge(flags: argparse.Namespace) -> str:
     write_json(flags.out / "blind.json", key)
     report = {"rows": [asdict(row) for row in rows], "seed": flags.seed, "classes": bench.names, "seconds": seconds}
     report["settings"] = {kind: asdict(sampler.defaults) for kind, sampler in samplers.items()}
-    report["weights"] = {kind: sampler.prior.config.files["model.safetensors"] for kind, sampler in samplers.items()}
+    report["weights"] = {
+        kind: {name: sampler.prior.config.files[name] for name in sampler.prior.config.weights}
+        for kind, sampler in samplers.items()
+    }
     report["tokenizer"] = tokenizer.fingerprint
     write_json(flags.out / "judge.json", report)
     note = (

@@ -261,7 +261,7 @@ class GPT(nn.Module):
         self.config, self.levels, self.grid, self.classes = config, tuple(levels), tuple(grid), classes
         for level, dims in zip(levels, (3, 3 * patch**2, 3 * patch**2), strict=True):
             # The tokenizer's centroids, which define the coarser maps.
-            self.register_buffer(f"{level.name}_codebook", torch.zeros(level.size, dims))
+            self.register_buffer(f"{level.name}_codebook", torch.zeros(level.size, dims), persistent=False)
         parts: dict[str, Layout | Detail] = {"layout": Layout(config, levels[0].size, grid, classes)}
         for name, contexts in CONTEXTS.items():
             order = table_levels(name)

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from cst.artifact import replacing
 from cst.training.export_rendernet import OPSET, strip_source_info, tensor_offsets
-from prior.config import PriorConfig
+from prior.config import PriorConfig, weights_file
 from prior.models.context_window import Window
 from prior.models.gpt import GPT, Detail, Layout
 from prior.models.pixelcnn import GatedTrunk, PixelCNN
 from prior.onnx_runtime import OnnxPrior, gpt_graph, head_graph
 from prior.sampling import log_prob
-from prior.torch_runtime import WEIGHTS, TorchPrior, load_prior
+from prior.torch_runtime import TorchPrior, load_prior
 
 B, P, M = (torch.export.Dim(name, min=1) for name in "BPM")
 Graph = tuple[nn.Module, dict[str, Any], list[str], dict[str, Any]]  # module, inputs, outputs, which sizes vary
@@ -173,14 +173,12 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def share_weights(model: onnx.ModelProto, stored: dict[str, tuple[list[int], int, int]], prefix: str) -> None:
-    """Make a graph read its weights from `WEIGHTS`: one float16 copy on disk for all, cast up when a graph is loaded.
-
-    stored: see `tensor_offsets`. prefix: replaces the wrapper's name in the names of the weights.
-    """
+def share_weights(model: onnx.ModelProto, path: Path) -> None:
+    """Make a graph read its weights from a safetensors file beside it: float16, cast up when the graph is loaded."""
+    stored = tensor_offsets(path)
     casts = []
     for item in model.graph.initializer:
-        name = prefix + item.name.split(".", 1)[-1]
+        name = item.name.split(".", 1)[-1]  # without the wrapper's
         if name not in stored:
             assert len(item.raw_data) < 100_000, item.name
             continue
@@ -189,7 +187,7 @@ def share_weights(model: onnx.ModelProto, stored: dict[str, tuple[list[int], int
         casts.append(helper.make_node("Cast", [f"{item.name}_half"], [item.name], to=TensorProto.FLOAT))
         item.CopyFrom(TensorProto(name=f"{item.name}_half", data_type=TensorProto.FLOAT16, dims=shape))
         item.data_location = TensorProto.EXTERNAL
-        for key, value in {"location": WEIGHTS, "offset": start, "length": length}.items():
+        for key, value in {"location": path.name, "offset": start, "length": length}.items():
             item.external_data.add(key=key, value=str(value))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
@@ -262,12 +260,10 @@ def export(folder: Path, *, precision: str = "int8") -> list[str]:
     precision: of a GPT's matrix products, "int8" or "float".
     """
     net, config = load_prior(folder)
-    stored = tensor_offsets(folder / WEIGHTS)
     names = []
     for name, graph in gpt_graphs(net) if isinstance(net, GPT) else pixelcnn_graphs(net):
         model = to_onnx(graph)
-        prefix = f"parts.{name.removesuffix('.onnx')}." if isinstance(net, GPT) else ""
-        share_weights(model, stored, prefix)
+        share_weights(model, folder / (weights_file(Path(name).stem) if isinstance(net, GPT) else config.weights[0]))
         if isinstance(net, GPT) and precision == "int8":
             quantize_products(model)
         with replacing(folder / name) as part:

@@ -15,7 +15,6 @@ import onnx
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -28,7 +27,7 @@ from prior.onnx_runtime import CRITIC, OnnxPrior
 from prior.protocol import SampleRequest
 from prior.sampler import DEFAULTS
 from prior.sampling import sample
-from prior.torch_runtime import CRITIC_WEIGHTS
+from prior.torch_runtime import CRITIC_WEIGHTS, save_weights
 from prior.training.export import B, to_onnx
 
 STEPS, BATCH, LEARNING_RATE = 1200, 64, 1e-3
@@ -105,8 +104,7 @@ def export(critic: Critic, example: Tensor, folder: Path) -> None:
     model = to_onnx((critic, {"colors": example}, ["scores"], {"colors": {0: B}}))
     with replacing(folder / CRITIC) as part:
         onnx.save(model, part)
-    with replacing(folder / CRITIC_WEIGHTS) as part:
-        save_file({name: value.half() for name, value in critic.state_dict().items()}, part)
+    save_weights(critic, folder / CRITIC_WEIGHTS)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,10 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from tqdm import tqdm
 
-from cst.artifact import replacing
 from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import TokenizerConfig
@@ -34,10 +32,11 @@ from prior.config import (
     GPTConfig,
     GPTTrainConfig,
     PriorConfig,
+    weights_file,
 )
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT
-from prior.torch_runtime import CODEBOOKS, assemble
+from prior.torch_runtime import finish, save_codebooks, save_weights
 from prior.training.augmented_crops import AugmentedCrops
 from prior.training.labeled_crops import class_names
 from prior.training.run_folder import begin_or_resume, check_finite
@@ -109,9 +108,7 @@ class Trainer:
         self.near = {level: near_codes(self.encoder.tables[level]) for level in (0, 1, 2)}
         self._build()
         if self.is_main:
-            with replacing(out / CODEBOOKS) as part:
-                names = [level.name for level in self.codebooks.levels]
-                save_file(dict(zip(names, self.net.codebooks, strict=True)), part)
+            save_codebooks(self.net, out)
             half = dataclasses.replace(self.prior, grid=(side // 2, side // 2))
             sets = [
                 TokenSet.of(held_out, prior, self.codebooks, cache=out / f"held-out-{prior.grid[0]}")
@@ -253,9 +250,7 @@ class Trainer:
         bits = total / math.log(2) / count
         self.history.append({"step": step, "bits": bits, "train": training})
         tqdm.write(f"{self.name} step {step}: {bits:.4f} bits per token held out, {training:.4f} in training")
-        weights = {name: value.half().contiguous() for name, value in self.modules["ema"].state_dict().items()}
-        with replacing(self.out / f"{self.name}.safetensors") as path:
-            save_file(weights, path)
+        save_weights(self.modules["ema"], self.out / weights_file(self.name))
 
     def save(self, step: int, path: Path | None = None) -> None:
         progress = {"step": step, "history": self.history}
@@ -286,5 +281,5 @@ def train(name: str, config: GPTTrainConfig, **places) -> list[dict]:
     for unreadable, reason in trainer.crops.photos.unreadable.items():
         print(f"skipped: {unreadable}: {reason}")
     if trainer.is_main:
-        assemble(out)
+        finish(trainer.prior, out)
     return trainer.history

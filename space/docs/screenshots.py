@@ -121,6 +121,7 @@ def sample(page: Page) -> None:
 
 
 def sketch(page: Page) -> None:
+    page.locator("#sketch-canvas canvas").first.wait_for()
     page.get_by_role("button", name="sunflower").click()
     wait_for_pictures(page, "sketch-")
 

@@ -13,8 +13,11 @@
     if (!target.matches?.(".tiles button.use")) return;
     const image = target.closest("figure").querySelector("img");
     const blob = await (await fetch(image.src)).blob();
-    window.cstForOtherTabs = choose(new File([blob], "drawn.png", { type: blob.type }));
-    if (window.cstForOtherTabs) target.textContent = "Sent to the other tabs";
+    // The photo of this tab stays; a tab that is opened before the upload ends is filled in.
+    const here = [...document.querySelectorAll(".photo")].filter((photo) => photo.offsetParent);
+    if (!choose(new File([blob], "drawn.png", { type: blob.type }))) return;
+    window.cstPhotosHere = here.map(({ id }) => id);
+    target.textContent = "Sent to the other tabs";
   });
   const isPicture = (file) => /^image\//.test(file.type) || /\.(jxl|heic|avif)$/i.test(file.name);
   document.addEventListener("paste", (event) => {

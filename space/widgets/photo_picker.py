@@ -81,10 +81,10 @@ class SharedPhoto:
     def connect(self) -> None:
         """Take what photos.js uploads: on the open tab, if it has a photo, and on those that are opened later."""
         js = """(file, ...photos) => {
-    const ids = %s, elsewhere = window.cstForOtherTabs;
-    window.cstForOtherTabs = false;
+    const ids = %s, kept = window.cstPhotosHere ?? [];
+    window.cstPhotosHere = [];
     file = Array.isArray(file) ? file[0] : file;
-    const isOpen = (id) => !elsewhere && document.getElementById(id)?.offsetParent;
+    const isOpen = (id) => !kept.includes(id) && document.getElementById(id)?.offsetParent;
     return [file, ...photos.map((photo, index) => isOpen(ids[index]) ? file : photo)];
 }""" % [photo.elem_id for photo in self.photos]
         inputs, outputs = [self.upload, *self.photos], [self.latest, *self.photos]

@@ -221,7 +221,7 @@ class MadePrior:
 
     levels = (Level("color", 8), Level("shape", 8))
     grid = (2, 2)
-    config = SimpleNamespace(beam=1, files={"model.safetensors": "0"})
+    config = SimpleNamespace(beam=1, files={"model.safetensors": "0"}, weights=("model.safetensors",))
 
     def __init__(self) -> None:
         self.asked = []

@@ -18,7 +18,7 @@ from prior.models.gpt import GPT
 from prior.models.pixelcnn import PixelCNN
 from prior.models.transformer_block import Dropout, rotary_angles, rotate
 from prior.sampling import log_prob, score_tokens
-from prior.torch_runtime import WEIGHTS, TorchPrior, build, load_prior, save_prior
+from prior.torch_runtime import TorchPrior, build, load_prior, save_prior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIGS = {
@@ -381,11 +381,12 @@ def test_a_saved_prior_comes_back_in_half_precision(name, tmp_path):
 def test_weights_load_strictly_and_name_what_does_not_fit(name, tmp_path):
     config = prior_config(name)
     save_prior(random_net(name), config, tmp_path)
-    tensors = load_file(tmp_path / WEIGHTS)
+    path = tmp_path / config.weights[0]
+    tensors = load_file(path)
     lost, cut = sorted(tensors)[0], sorted(tensors)[1]
     tensors["stranger"], tensors[cut] = tensors.pop(lost), tensors[cut][:1].clone()
-    save_file(tensors, tmp_path / WEIGHTS)
-    config.with_files(tmp_path, WEIGHTS).save(tmp_path)
+    save_file(tensors, path)
+    PriorConfig.load(tmp_path).with_files(tmp_path, path.name).save(tmp_path)
     with pytest.raises(ValueError) as error:
         load_prior(tmp_path)
     assert f"missing ['{lost}'], unexpected ['stranger'], of another shape ['{cut}']" in str(error.value)

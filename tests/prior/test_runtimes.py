@@ -13,12 +13,12 @@ import pytest
 import prior.training.export
 import prior.training.train
 from cst.artifact import sha256
-from prior.config import PriorConfig
+from prior.config import CODEBOOKS, PriorConfig
 from prior.onnx_runtime import OnnxPrior
 from prior.protocol import LevelSettings, SampleRequest, Settings
 from prior.sampler import DEFAULTS
 from prior.sampling import log_prob, sample
-from prior.torch_runtime import WEIGHTS, TorchPrior, save_prior
+from prior.torch_runtime import TorchPrior, save_prior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GOOD = DEFAULTS["pixelcnn"]
@@ -147,7 +147,9 @@ def test_the_graphs_share_the_weights_and_say_nothing_of_where_they_were_made(pr
         assert any(item.data_location == onnx.TensorProto.EXTERNAL for item in graph.initializer)
         assert b"/torch/" not in path.read_bytes()
         assert str(Path(prior.training.export.__file__).parent).encode() not in path.read_bytes()
-    assert set(PriorConfig.load(prior_folder).files) == {WEIGHTS, *(path.name for path in graphs)}
+    config = PriorConfig.load(prior_folder)
+    codebooks = [CODEBOOKS] if config.kind == "gpt" else []
+    assert set(config.files) == {*config.weights, *codebooks, *(path.name for path in graphs)}
 
 
 @pytest.mark.parametrize(
@@ -220,8 +222,9 @@ def test_a_prior_that_is_not_exported_says_how_to(copy):
     save_prior(net, PriorConfig.load(copy), copy)  # as training does, over an exported one
     with pytest.raises(ValueError, match=rf"has no \w+.onnx; make it with python -m prior export --prior {copy}"):
         OnnxPrior(copy)
-    (copy / WEIGHTS).unlink()
-    with pytest.raises(ValueError, match=f"has no {WEIGHTS}"):
+    weights = PriorConfig.load(copy).weights[0]
+    (copy / weights).unlink()
+    with pytest.raises(ValueError, match=f"has no {weights}"):
         prior.training.export.main(["--prior", str(copy)])
 
 

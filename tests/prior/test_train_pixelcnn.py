@@ -17,7 +17,7 @@ from support.server import free_port
 import prior.training.train
 from cst.tokenizer.config import TokenizerConfig
 from prior.config import PriorConfig, TrainConfig
-from prior.torch_runtime import WEIGHTS, TorchPrior
+from prior.torch_runtime import TorchPrior
 from prior.training.train_pixelcnn import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,7 +63,7 @@ def test_training_learns_and_leaves_an_artifact_a_sheet_and_a_curve(train, kinds
     assert (first["step"], last["step"]) == (20, 40)
     assert sum(last["train"]) < sum(first["train"]) < math.log2(16 * 32 * 64)
     config = PriorConfig.load(tmp_path)
-    assert (config.classes, config.grid, set(config.files)) == (CLASSES, (2, 2), {WEIGHTS})
+    assert (config.classes, config.grid, set(config.files)) == (CLASSES, (2, 2), {"model.safetensors"})
     assert json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))["steps"] == 40
     with Image.open(tmp_path / "sheet-000040.png") as sheet, Image.open(tmp_path / "curve.png") as curve:
         assert sheet.width > 3 * 128  # a picture a class, in two rows: colors, and all three levels
@@ -111,7 +111,7 @@ def test_a_run_stopped_and_resumed_ends_bit_for_bit_the_same(train, tmp_path, mo
     monkeypatch.undo()
     assert progress(tmp_path / "broken")["step"] == 4
     assert same(train(tmp_path / "broken"), straight)
-    assert same(*(load_file(tmp_path / name / WEIGHTS) for name in ("straight", "broken")))
+    assert same(*(load_file(tmp_path / name / "model.safetensors") for name in ("straight", "broken")))
     reported = [[point["bits"] for point in progress(tmp_path / name)["history"]] for name in ("straight", "broken")]
     assert reported[0] == reported[1]
 
@@ -227,9 +227,9 @@ def test_a_run_that_no_longer_gains_ends_early_and_says_so(train, tmp_path, capf
     assert "no gain in 1 validations: stopping at step" in said.out + said.err
     assert progress(tmp_path)["step"] < 6
     assert TorchPrior.load(tmp_path).grid == (2, 2)
-    ended = (tmp_path / WEIGHTS).read_bytes()
+    ended = (tmp_path / "model.safetensors").read_bytes()
     train(tmp_path, *flags)  # and when run again, at once
-    assert (tmp_path / WEIGHTS).read_bytes() == ended
+    assert (tmp_path / "model.safetensors").read_bytes() == ended
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

@@ -146,7 +146,7 @@ def priors(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
 @pytest.mark.parametrize("kind", ["gpt", "pixelcnn"])
 def test_a_damaged_prior_is_told_to_visitors_without_the_servers_folders(kind, how, priors):
-    name = "model.safetensors"
+    name = PriorConfig.load(PRETRAINED / kind).weights[0]
     whole = (priors / kind / name).resolve()
     (priors / kind / name).unlink()
     shutil.copy(whole, priors / kind / name)

@@ -38,10 +38,10 @@ def test_every_damaged_file_is_named_and_nothing_is_measured(artifact, priors, r
     tokenizer = shutil.copytree(artifact, tmp_path / "tokenizer")
     (tokenizer / "rendernet.float.onnx").write_bytes(b"flipped")
     gpt = shutil.copytree(priors["gpt"], tmp_path / "gpt")
-    (gpt / "model.safetensors").unlink()
+    (gpt / "shape.safetensors").unlink()
     wrong = selfcheck(tokenizer, priors={**priors, "gpt": gpt}, report=report.append)
     assert len(wrong) == 2
-    assert "rendernet.float.onnx" in wrong[0] and "copy it again" in wrong[0] and "model.safetensors" in wrong[1]
+    assert "rendernet.float.onnx" in wrong[0] and "copy it again" in wrong[0] and "shape.safetensors" in wrong[1]
     text = "\n".join(report)
     assert "2 wrong:" in text and "render 256" not in text and f"1. {wrong[0]}" in text
 
