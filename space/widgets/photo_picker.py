@@ -80,15 +80,15 @@ class SharedPhoto:
 
     def connect(self) -> None:
         """Take what photos.js uploads: on the open tab, if it has a photo, and on those that are opened later."""
-        js = """(file, ...photos) => {
+        js = """(file) => {
     const ids = %s, kept = window.cstPhotosHere ?? [];
     window.cstPhotosHere = [];
     file = Array.isArray(file) ? file[0] : file;
     const isOpen = (id) => !kept.includes(id) && document.getElementById(id)?.offsetParent;
-    return [file, ...photos.map((photo, index) => isOpen(ids[index]) ? file : photo)];
+    // An update without a value: setting a photo, even to what it is, would count as choosing it.
+    return [file, ...ids.map((id) => isOpen(id) ? file : {__type__: "update"})];
 }""" % [photo.elem_id for photo in self.photos]
-        inputs, outputs = [self.upload, *self.photos], [self.latest, *self.photos]
-        self.upload.upload(None, inputs, outputs, js=js, api_visibility="private")
+        self.upload.upload(None, self.upload, [self.latest, *self.photos], js=js, api_visibility="private")
 
 
 def hidden_photo() -> gr.Image:
