@@ -53,7 +53,7 @@ def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
         gr.HTML(HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Reconstruct", id="reconstruct") as tab:
-                photo = ReconstructTab(models).photo
+                photo = ReconstructTab(models, shared).photo
                 shared.follow(photo)
                 shared.bring(photo, tab.select)
             with gr.Tab("Sketch", id="sketch"):

@@ -31,6 +31,7 @@ from space.tabs.reconstruct.numbers import Numbers, Quality, reconstruction_tabl
 from space.tabs.reconstruct.reconstruction import ReconstructionView, open_cst, reconstruct, render_opened
 from space.tabs.reconstruct.tab import ReconstructTab
 from space.uploads import read_photo
+from space.widgets.photo_picker import SharedPhoto
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "space" / "examples" / "chelsea.jpg"
@@ -86,7 +87,7 @@ def cst(models: Models) -> CST:
 
 @pytest.fixture(scope="module")
 def tab(models: Models, lay_out: Callable[..., Any]) -> ReconstructTab:
-    return lay_out(lambda: ReconstructTab(models))
+    return lay_out(lambda: ReconstructTab(models, SharedPhoto()))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,14 @@ from space.tabs.reconstruct.difference_map import FULL_SCALE, legend
 from space.tabs.reconstruct.reconstruction import OpenedFile, ReconstructionView
 from space.uploads import read_photo
 from space.widgets.intro import explain
-from space.widgets.photo_picker import EXAMPLE_PHOTOS, EXAMPLES, file_in_snippet, photo_picker, uploaded_file
+from space.widgets.photo_picker import (
+    EXAMPLE_PHOTOS,
+    EXAMPLES,
+    SharedPhoto,
+    file_in_snippet,
+    photo_picker,
+    uploaded_file,
+)
 from space.widgets.picture import captioned_picture
 
 STEPS = (
@@ -34,8 +41,8 @@ KEEP_OPENED_SECONDS = 3600
 class ReconstructTab:
     """Lays out the tab inside the current `gr.Blocks` and connects it. photo: the one that the visitor chose."""
 
-    def __init__(self, models: Models):
-        self.models = models
+    def __init__(self, models: Models, shared: SharedPhoto):
+        self.models, self.shared = models, shared
         with gr.Row(elem_id="bench"):
             with gr.Column(scale=2, min_width=300):
                 self.build_inputs()
@@ -130,7 +137,8 @@ class ReconstructTab:
             show_progress_on=[self.comparison, self.steps], **MODEL_QUEUE,
         )  # fmt: skip
         # The opened file takes the place of the photo, so that the same photo can be chosen again.
-        upload.success(lambda: None, None, self.photo, **QUIET)
+        # Both at once: a photo that is only emptied is filled in again if the tab is opened at the next moment.
+        upload.success(lambda: (None, None), None, [self.photo, self.shared.latest], **QUIET)
         upload.success(None, self.file, None, js=scroll_to("result"), api_visibility="private")
         self.stop_button.click(
             lambda: gr.update(visible=False), None, self.stop_row, cancels=[run, upload], api_visibility="private",
