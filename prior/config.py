@@ -47,8 +47,8 @@ class GPTConfig:
 
     width: int = 256
     hidden: int = 704  # of the gated feed-forward layers
-    layers: tuple[int, ...] = (8, 4, 4, 4, 2, 4, 4)
-    heads: tuple[int, ...] = (2, 2, 4, 4, 2, 4, 4)
+    layers: tuple[int, ...] = (8, 8, 4, 4, 2, 4, 4)
+    heads: tuple[int, ...] = (2, 4, 4, 4, 2, 4, 4)
     embedding: int = 64  # width of one token in the windows
     window: int = 7  # side of the window on the map being written, up and left; also of its attention
     context: int = 5  # side of the windows on coarser maps and levels
