@@ -23,7 +23,7 @@ from prior.sampling import check_request, sample
 # Per kind of prior, chosen by the judge and by looking at samples of the shipped weights.
 DETAIL = LevelSettings(0.95, top_p=0.98)
 DEFAULTS = {
-    "gpt": Settings((LevelSettings(), DETAIL, DETAIL), guidance=2.0, candidates=8),
+    "gpt": Settings((LevelSettings(), DETAIL, DETAIL), guidance=2.0),
     "pixelcnn": Settings((LevelSettings(0.95, top_p=0.97), DETAIL, DETAIL), guidance=2.5),
 }
 MAX_PICTURES = 16  # pictures at once

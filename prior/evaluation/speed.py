@@ -62,7 +62,7 @@ def measure(flags: argparse.Namespace) -> str:
     tokens = flags.batch * sum(maps.values())
     lines += ["", f"{tokens / ours:.0f} tokens/s, against {tokens / theirs:.0f} by generate() ({theirs / ours:.1f}x)"]
     drawn = DEFAULTS["gpt"].candidates if prior.has_critic else 1
-    lines.append(f"(medians; default settings: the coarse color maps are drawn {drawn} times for each picture)")
+    lines.append(f"(medians; default settings; coarse color maps drawn per picture: {drawn})")
     return "\n".join(lines)
 
 
