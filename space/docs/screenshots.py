@@ -32,6 +32,9 @@ LOAD = """async () => {
     await Promise.all(seen.map(image => image.decode().catch(() => {})));
 }"""
 
+# While a result is replaced, Gradio shows the old one pale.
+SETTLED = "() => ![...document.querySelectorAll('.pending')].some(element => element.checkVisibility())"
+
 README_PICTURES = Path(__file__).parents[1] / "pictures"
 CROPS = {"reconstruct-1280-light": 1064, "sketch-1280-dark": 1200}  # of the README: height in pixels
 
@@ -145,7 +148,7 @@ def look_inside(page: Page) -> None:
     page.locator("#expected .expected").wait_for()
     page.locator(".usage", has_text="your photo").nth(2).wait_for()
     # The tab was opened with the photo of the tab before, and may still show that one's result.
-    page.wait_for_function("() => !document.querySelector('#inside-result .pending, #surprise .pending')")
+    page.wait_for_function(SETTLED)
 
 
 def how_it_works(page: Page) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from support.accessibility import too_wide, unlabeled, unreachable, violations
 from support.browser import EXAMPLES, upload, wait_for_result
 
-from space.docs.screenshots import CROPS, FOLDER, README_PICTURES, TIMEOUT_MS, VIEWS, save, walk
+from space.docs.screenshots import CROPS, FOLDER, README_PICTURES, SETTLED, TIMEOUT_MS, VIEWS, save, walk
 
 ROOT = Path(__file__).parents[2]
 BACKGROUNDS = {"light": "rgb(250, 250, 250)", "dark": "rgb(18, 18, 18)"}
@@ -28,6 +28,7 @@ def test_every_tab_shows_its_result_to_everyone(visit: Callable[..., Page], widt
     for name in walk(page):
         save(page, ROOT / FOLDER, f"{name}-{width}-{theme}")
         unfold(page)
+        page.wait_for_function(SETTLED)
         found = violations(page) + too_wide(page)
         found += unlabeled(page) + unreachable(page)
         findings += [f"{name}: {line}" for line in found]
