@@ -44,19 +44,13 @@ def save_weights(net: nn.Module, path: Path) -> None:
         save_file({name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, part)
 
 
-def save_codebooks(net: GPT, folder: Path) -> None:
-    """Write the tokenizer's codebooks beside the GPT."""
-    tables = dict(zip((level.name for level in net.levels), net.codebooks, strict=True))
-    with replacing(folder / CODEBOOKS) as part:
-        save_file({name: table.contiguous() for name, table in tables.items()}, part)
-
-
 def save_prior(net: GPT | PixelCNN, config: PriorConfig, out: Path) -> None:
     """Write the weights in float16, and `config.json`."""
     for network, name in zip(networks(net), config.weights, strict=True):
         save_weights(network, out / name)
     if isinstance(net, GPT):
-        save_codebooks(net, out)
+        tables = [table.cpu().numpy() for table in net.codebooks]
+        Codebooks(*tables, patch=config.patch).save(out / CODEBOOKS)
     finish(config, out)
 
 

@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from cst.artifact import replacing
 from cst.tokenizer.config import TokenizerConfig
 from cst.tokenizer.nearest import NearestNeighbors
 from cst.tokenizer.protocol import Level
@@ -67,6 +68,11 @@ class Codebooks:
         if set(tensors) != set(LEVEL_NAMES):
             raise ValueError(f"'{path}' holds {sorted(tensors)}; accepted: exactly {sorted(LEVEL_NAMES)}")
         return cls(**tensors, patch=patch)
+
+    def save(self, path: Path) -> None:
+        """Write `codebooks.safetensors` in float16, atomically."""
+        with replacing(path) as part:
+            save_file({n: t.astype(np.float16) for n, t in zip(LEVEL_NAMES, self.tables, strict=True)}, part)
 
     @classmethod
     def of_artifact(cls, folder: str | os.PathLike, config: TokenizerConfig) -> "Codebooks":

@@ -166,8 +166,7 @@ def is_saved(codebooks: Codebooks, out: Path) -> bool:
 
 def save_codebooks(codebooks: Codebooks, out: Path, *, beam: int = 1) -> TokenizerConfig:
     """Write `codebooks.safetensors` and `config.json`: an artifact that encodes, without a RenderNet."""
-    with replacing(out / "codebooks.safetensors") as part:
-        save_file({n: t.astype(np.float16) for n, t in zip(LEVEL_NAMES, codebooks.tables, strict=True)}, part)
+    codebooks.save(out / "codebooks.safetensors")
     config = TokenizerConfig(
         levels={level.name: level.size for level in codebooks.levels},
         fingerprint=codebooks.fingerprint,

@@ -23,6 +23,7 @@ from cst.training.run_settings import check_settings
 from prior.config import (
     CELLS,
     COARSE,
+    CODEBOOKS,
     CONTEXTS,
     FULL,
     HALF,
@@ -36,7 +37,7 @@ from prior.config import (
 )
 from prior.models.color_maps import color_maps, near_codes, nearest_color
 from prior.models.gpt import GPT
-from prior.torch_runtime import finish, save_codebooks, save_weights
+from prior.torch_runtime import finish, save_weights
 from prior.training.augmented_crops import AugmentedCrops
 from prior.training.labeled_crops import class_names
 from prior.training.run_folder import begin_or_resume, check_finite
@@ -108,7 +109,7 @@ class Trainer:
         self.near = {level: near_codes(self.encoder.tables[level]) for level in (0, 1, 2)}
         self._build()
         if self.is_main:
-            save_codebooks(self.net, out)
+            self.codebooks.save(out / CODEBOOKS)
             half = dataclasses.replace(self.prior, grid=(side // 2, side // 2))
             sets = [
                 TokenSet.of(held_out, prior, self.codebooks, cache=out / f"held-out-{prior.grid[0]}")
