@@ -10,6 +10,7 @@ from gradio.route_utils import delete_files_created_by_app
 from space import theme
 from space.generation.panel import RunningVisits
 from space.models import Models
+from space.picture_files import write_pictures_once
 from space.request_guard import guard
 from space.tabs.how_it_works import tab as how_it_works
 from space.tabs.inside.tab import InsideTab
@@ -42,6 +43,7 @@ Nothing else is stored, and visits are not counted.</p>
 
 def build(models: Models, *, keep: int = KEEP_SECONDS) -> gr.Blocks:
     """The whole page, ready for `serve`. keep: seconds after which uploads and results are deleted, at least 6."""
+    write_pictures_once()
     check_every = keep // 6
     with gr.Blocks(
         title="CST: color, shape, texture", analytics_enabled=False, delete_cache=(check_every, keep - check_every)

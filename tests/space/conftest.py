@@ -15,6 +15,7 @@ from support.browser import PATIENCE, is_local
 
 from space.docs.screenshots import launch
 
+expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
