@@ -13,9 +13,6 @@ VERBS = {
     "train": Verb("prior.training.train", "train a GPT or a PixelCNN"),
     "retrain": Verb("prior.training.retrain", "train a tokenizer and a GPT, and export both"),
     "export": Verb("prior.training.export", "export a prior to ONNX"),
-    "train-critic": Verb(
-        "prior.training.train_critic", "train the critic, which chooses the best of several color maps"
-    ),
     "evaluate": Verb("prior.evaluation.likelihood", "bits per token on held-out photos, or a search for copies"),
     "judge": Verb("prior.evaluation.judge", "how far drawn pictures are from photos of the same kinds"),
     "benchmark": Verb("prior.evaluation.speed", "speed of sampling, against transformers' generate()"),

@@ -69,8 +69,7 @@ def settings(flags: argparse.Namespace, defaults: Settings) -> Settings:
             dataclasses.replace(level, **{field.name: value}) for level, value in zip(levels, values, strict=True)
         ]
     guidance = defaults.guidance if flags.guidance is None else flags.guidance
-    candidates = defaults.candidates if flags.best_of is None else flags.best_of
-    return Settings(tuple(levels), guidance, candidates)
+    return Settings(tuple(levels), guidance)
 
 
 def sample(arguments: Sequence[str]) -> None:
@@ -86,7 +85,6 @@ def sample(arguments: Sequence[str]) -> None:
         words = "one for all levels, or one for each (default: the model's)"
         parser.add_argument(f"--{flag}", type=kind, nargs="+", metavar="X", help=words)
     parser.add_argument("--guidance", type=float, help="classifier-free guidance scale (default: the model's)")
-    parser.add_argument("--best-of", type=int, metavar="N", help="color maps drawn per picture; the best one is kept")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="the model's own size (default), or half of it")
     draw(parser.parse_args(arguments))
 
@@ -98,7 +96,7 @@ def draw(flags: argparse.Namespace) -> None:
     sampler = open_sampler(flags)
     chosen = settings(flags, sampler.defaults)
     full = sampler.size[1]
-    sizes = (full, full // 2) if sampler.prior.drafts else (full,)
+    sizes = (full, full // 2) if sampler.prior.config.kind == "gpt" else (full,)
     if flags.size not in (None, *sizes):
         raise ValueError(f"pictures of {flags.size} pixels; accepted: {' or '.join(map(str, sizes))}")
     size = flags.size or full
@@ -164,16 +162,14 @@ def sheet(arguments: Sequence[str]) -> None:
     samplers = {kind: Sampler.from_pretrained(kind, tokenizer=tokenizer, threads=flags.threads) for kind in flags.model}
     first = next(iter(samplers.values()))
     names = [first.classes[first.label(name)] for name in flags.names]
-    rows, best_of = [], 1
+    rows = []
     for name in tqdm(names, unit="class"):
         pictures = []
         for sampler in samplers.values():
             done = deque(sampler.sample(name, count=flags.count, seed=flags.seed), maxlen=1).pop()
             pictures += sampler.decode(done)
-            best_of = max(best_of, done.best_of)
         rows.append((name, pictures))
     caption = f"{', '.join(samplers)}: the first {flags.count} of seed {flags.seed}, with the default settings"
-    caption += f"; colors: the best of {best_of}" if best_of > 1 else ""
     with replacing(flags.out) as part:
         page = contact_sheet(rows, side=max(sampler.size[1] for sampler in samplers.values()), caption=caption)
         page.save(part, SHEETS[flags.out.suffix.lower()], quality=90)

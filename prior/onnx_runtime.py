@@ -17,9 +17,6 @@ from prior.sampling import Maps
 Session = Any  # onnxruntime.InferenceSession
 
 
-CRITIC = "critic.onnx"
-
-
 def gpt_graph(part: str) -> str:
     """File name of the graph that writes tokens of a part of the GPT."""
     return f"{part}.onnx"
@@ -41,7 +38,6 @@ class MapOrder:
         is_gpt = isinstance(model, GPTConfig)
         cell = CELLS[COARSE[-1]] if is_gpt else 1
         self.sketch_grid = (grid[0] // cell, grid[1] // cell)
-        self.drafts: tuple[str, ...] = COARSE if is_gpt else ()
         self.guided: tuple[str, ...] = LAYOUT if is_gpt else ("color",)
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[Maps, Maps]:
@@ -88,20 +84,16 @@ class OnnxPrior:
             self.config.check_file(folder, name)
         model, codebooks = self.config.model, None
         names = [level.name for level in self.levels]
-        self._critic: Session | None = None
         if isinstance(model, GPTConfig):
             codebooks = Codebooks.load(self.config.check_file(folder, CODEBOOKS), patch=self.config.patch)
             self.sessions = [self._open(gpt_graph(part), threads) for part in PARTS]
-            if CRITIC in self.config.files:
-                self._critic = self._open(CRITIC, threads)
         elif not model.gated:
             raise ValueError(f"'{folder}' is a simple PixelCNN, which only samples on torch; give another prior")
         else:
             self.sessions = [self._open(name, threads) for name in ("rows.onnx", "place.onnx", *map(head_graph, names))]
         order = MapOrder(model, self.grid, codebooks)
         self.prepare, self.decoding_order = order.prepare, order.decoding_order
-        self.sketch_grid, self.drafts, self.guided = order.sketch_grid, order.drafts, order.guided
-        self.colors = None if codebooks is None else codebooks.color
+        self.sketch_grid, self.guided = order.sketch_grid, order.guided
 
     def _open(self, name: str, threads: int | None) -> Session:
         if name not in self.config.files:
@@ -117,17 +109,6 @@ class OnnxPrior:
         if isinstance(model, GPTConfig):
             return KVCache(model, [level.size for level in self.levels], step=self._step)
         return RowCache(hidden=RowByRow(self.sessions[0], self.sessions[1], model), head=self._head)
-
-    @property
-    def has_critic(self) -> bool:
-        """Whether it can choose the best of several drafts."""
-        return self._critic is not None
-
-    def critic(self, maps: Maps) -> np.ndarray | None:
-        """See `Prior.critic`."""
-        if self._critic is None or self.colors is None:
-            return None
-        return self._critic.run(None, {"colors": self.colors[maps[COARSE[-1]]]})[0]
 
     def _step(self, part: str, neighbors: list[np.ndarray], *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
         *single, keys, values = arrays

@@ -9,8 +9,6 @@ import numpy as np
 
 from cst.tokenizer.protocol import Level
 
-MAX_CANDIDATES = 16
-
 
 @dataclass(frozen=True)
 class LevelSettings:
@@ -46,20 +44,16 @@ class Settings:
     levels: of a GPT, the color level's are for the coarse colors, and the finest colors are drawn with the shapes'.
     guidance: classifier-free guidance (Ho and Salimans, 2022) of the coarsest maps, where the class shows most. 1 is
     the class-conditional model, above 1 strengthens the class, 0 ignores it. Finer maps are drawn without guidance:
-    guided, they lose their grain. candidates: coarse color maps drawn per picture; the prior's critic keeps the best
-    one. Without a critic, one is drawn.
+    guided, they lose their grain.
     """
 
     levels: tuple[LevelSettings, ...] = (LevelSettings(), LevelSettings(), LevelSettings())
     guidance: float = 1.0
-    candidates: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
         if not 0 <= self.guidance <= 10:
             raise ValueError(f"a guidance of {self.guidance}; accepted: from 0 to 10")
-        if not 1 <= self.candidates <= MAX_CANDIDATES:
-            raise ValueError(f"best of {self.candidates}; accepted: 1 to {MAX_CANDIDATES}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +90,8 @@ class Step:
     half its size, (B, L, h / 2, w / 2), by a prior that draws it; else None. colors: (B, h, w) int32, the color code of
     each patch so far: its own, else that of the finest coarse cell over it, else -1. done, total: decided tokens of a
     picture, for progress. name: of the map just written. written: per map, in order, the final share of what was
-    unknown. best_of: candidates that the coarse colors were chosen from; 1 before the choice. bits: (B, L) float64,
-    the information in the drawn tokens, in bits, under the model itself (temperature 1, no guidance, no cut-off).
+    unknown. bits: (B, L) float64, the information in the drawn tokens, in bits, under the model itself (temperature 1,
+    no guidance, no cut-off).
     """
 
     tokens: np.ndarray
@@ -109,7 +103,6 @@ class Step:
     total: int
     name: str
     written: dict[str, float]
-    best_of: int
     bits: np.ndarray
 
     def half_size(self) -> "Step":
@@ -129,8 +122,7 @@ class Prior(Protocol):
     """A model of p(tokens | class), as `prior.sampling` uses it: the distributions of a few tokens at a time.
 
     A class is an index into `classes`, or `len(classes)` for none. sketch_grid: (rows, columns) of the color map that
-    a sketch or a color bias covers. guided: the maps that guidance acts on. drafts: the maps of which several
-    candidates may be drawn.
+    a sketch or a color bias covers. guided: the maps that guidance acts on.
     """
 
     levels: tuple[Level, ...]
@@ -138,7 +130,6 @@ class Prior(Protocol):
     sketch_grid: tuple[int, int]
     classes: tuple[str, ...]
     guided: tuple[str, ...]
-    drafts: tuple[str, ...]
 
     def prepare(self, known: np.ndarray, mask: np.ndarray, sketch: np.ndarray | None) -> tuple[dict, dict]:
         """The maps in decoding order, name -> (B, h, w) int32, and which of their tokens are known, bool."""
@@ -150,10 +141,6 @@ class Prior(Protocol):
 
     def new_state(self) -> "DecodeState":
         """A state in which nothing is predicted yet."""
-        ...
-
-    def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
-        """(B,) float32, how much the drafts resemble those of photos (larger is better); None without a critic."""
         ...
 
 

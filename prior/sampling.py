@@ -26,16 +26,12 @@ def sample(prior: Prior, request: SampleRequest) -> Generator[Step, None, None]:
     order = prior.decoding_order(fixed)
     sizes = [level.size for level in prior.levels]
     biases = {} if color_bias is None else biases_by_map(color_bias, maps)
-    drafts = [name for name, _ in order if name in prior.drafts]
-    many = settings.candidates if drafts and prior.critic(maps) is not None else 1
-    pictures = Pictures(maps, fixed, request.label.astype(np.int64), request.seed, len(prior.levels), many)
+    pictures = Pictures(maps, fixed, request.label.astype(np.int64), request.seed, len(prior.levels))
     total = sum(len(positions) for _, positions in order)
     state, done = prior.new_state(), 0
     if not order:
         yield pictures.step("texture", 0, 0)
     for name, positions in order:
-        if pictures.many > 1 and name not in prior.drafts and (scores := prior.critic(pictures.maps)) is not None:
-            pictures.choose(scores)
         level = LEVEL_OF[name]
         rows, columns = np.divmod(positions, pictures.maps[name].shape[2])
         guided = settings.guidance != 1 and name in prior.guided and (pictures.label != len(prior.classes)).any()
@@ -47,7 +43,7 @@ def sample(prior: Prior, request: SampleRequest) -> Generator[Step, None, None]:
             scores = scores + biases[name][rows, columns]
         uniforms = pictures.uniforms[name][:, rows, columns]  # (B, n)
         # Fine colors are a detail of the half-size picture: drawn as freely as coarse ones, they are speckled.
-        chosen = settings.levels[level or int(name in FULL and bool(prior.drafts))]
+        chosen = settings.levels[level or int(name in FULL and HALF[0] in maps)]
         p = filter_probabilities(scores.reshape(-1, sizes[level]), chosen)
         codes = sample_categorical(p, uniforms.ravel()).reshape(uniforms.shape)
         pictures.write(name, level, rows, columns, codes, cond)
@@ -56,21 +52,18 @@ def sample(prior: Prior, request: SampleRequest) -> Generator[Step, None, None]:
 
 
 class Pictures:
-    """The maps of a batch of pictures while they are drawn: `many` candidates of each until one is chosen."""
+    """The maps of a batch of pictures while they are drawn."""
 
-    def __init__(self, maps: Maps, fixed: Maps, label: np.ndarray, seed: int, levels: int, many: int):
-        self.maps = {name: np.repeat(codes, many, 0) for name, codes in maps.items()}
-        self.fixed = {name: np.repeat(known, many, 0) for name, known in fixed.items()}
-        self.final = {name: known.copy() for name, known in self.fixed.items()}
-        self.label, self.many, self.best_of = np.repeat(label, many), many, 1
-        self.bits = np.zeros((len(self.label), levels))
+    def __init__(self, maps: Maps, fixed: Maps, label: np.ndarray, seed: int, levels: int):
+        self.maps, self.fixed, self.label = maps, fixed, label
+        self.final = {name: known.copy() for name, known in fixed.items()}
+        self.bits = np.zeros((len(label), levels))
         # One random number per token, drawn ahead, so that known tokens do not shift the others.
         self.uniforms: Maps = {}
-        for row in range(len(self.label)):
-            picture, candidate = divmod(row, many)
-            rng = np.random.default_rng([seed, picture] + [candidate] * (candidate > 0))
-            for name, codes in self.maps.items():
-                self.uniforms.setdefault(name, np.empty(codes.shape))[row] = rng.random(codes.shape[1:])
+        for picture in range(len(label)):
+            rng = np.random.default_rng([seed, picture])
+            for name, codes in maps.items():
+                self.uniforms.setdefault(name, np.empty(codes.shape))[picture] = rng.random(codes.shape[1:])
 
     def predict(self, state, name: str, positions: np.ndarray, free: int | None) -> np.ndarray:
         """(B, n, V) log-probabilities; with `free`, the label of no class, (2B, n, V), with and without the class."""
@@ -90,40 +83,24 @@ class Pictures:
         spent = np.take_along_axis(scores, codes[..., None], 2)[..., 0]
         self.bits[:, level] -= np.where(new, spent, 0).sum(1) / math.log(2)
 
-    def choose(self, scores: np.ndarray) -> None:
-        """Keep the best candidate of each picture."""
-        best = scores.reshape(-1, self.many).argmax(1) + np.arange(0, len(scores), self.many)
-        for each in (self.maps, self.fixed, self.final, self.uniforms):
-            each.update({name: array[best] for name, array in each.items()})
-        self.label, self.bits, self.best_of, self.many = self.label[best], self.bits[best], self.many, 1
-
     def step(self, name: str, done: int, total: int) -> Step:
-        """The current state of the first candidate of each picture."""
-        first = slice(None, None, self.many)
-        tokens, known = (np.stack([each[n][first] for n in FULL], 1) for each in self.both)
+        """The current state."""
+        both = (self.maps, self.final)
+        tokens, known = (np.stack([each[n] for n in FULL], 1) for each in both)
         half = half_known = None
         if HALF[-1] in self.maps:
-            half, half_known = (np.stack([each[n][first] for n in HALF], 1) for each in self.both)
+            half, half_known = (np.stack([each[n] for n in HALF], 1) for each in both)
         h, w = tokens.shape[2:]
         colors = np.full((len(tokens), h, w), -1, np.int32)
         for other, codes in self.maps.items():
             if LEVEL_OF[other] == 0:
                 scale = (h // codes.shape[1], w // codes.shape[2])
-                enlarged, there = (
-                    np.repeat(np.repeat(each[other][first], scale[0], 1), scale[1], 2) for each in self.both
-                )
+                enlarged, there = (np.repeat(np.repeat(each[other], scale[0], 1), scale[1], 2) for each in both)
                 colors = np.where(there, enlarged, colors)
         written = {
-            other: float(1 - (~known[first]).sum() / max(1, (~self.fixed[other][first]).sum()))
-            for other, known in self.final.items()
+            other: float(1 - (~known).sum() / max(1, (~self.fixed[other]).sum())) for other, known in self.final.items()
         }
-        return Step(
-            tokens, known, half, half_known, colors, done, total, name, written, self.best_of, self.bits[first].copy()
-        )
-
-    @property
-    def both(self) -> tuple[Maps, Maps]:
-        return self.maps, self.final
+        return Step(tokens, known, half, half_known, colors, done, total, name, written, self.bits.copy())
 
 
 def biases_by_map(color_bias: np.ndarray, maps: Maps) -> Maps:

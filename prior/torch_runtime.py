@@ -14,15 +14,12 @@ from torch import nn
 from cst.artifact import replacing
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.torch_runtime import load_weights
-from prior.config import CELLS, COARSE, CODEBOOKS, LAYOUT, LEVEL_OF, PARTS, GPTConfig, PriorConfig
+from prior.config import CELLS, CODEBOOKS, LAYOUT, LEVEL_OF, PARTS, GPTConfig, PriorConfig
 from prior.decode_state import KVCache, RowCache
-from prior.models.critic import Critic
 from prior.models.gpt import GPT
 from prior.models.pixelcnn import PixelCNN
 from prior.onnx_runtime import MapOrder
-from prior.sampling import Maps, check
-
-CRITIC_WEIGHTS = "critic.safetensors"
+from prior.sampling import check
 
 
 def build(config: PriorConfig) -> GPT | PixelCNN:
@@ -77,24 +74,19 @@ def load_prior(folder: str | os.PathLike, *, device: torch.device | str = "cpu")
 class TorchPrior:
     """A network on torch; the `Prior` protocol on numpy arrays."""
 
-    def __init__(self, net: GPT | PixelCNN, config: PriorConfig, critic: Critic | None = None):
-        self.net, self.config, self._critic = net, config, critic
+    def __init__(self, net: GPT | PixelCNN, config: PriorConfig):
+        self.net, self.config = net, config
         self.classes, self.levels, self.grid = config.classes, config.vocabulary, config.grid
         self.device = next(net.parameters()).device
         books = [book.cpu().numpy() for book in net.codebooks] if isinstance(net, GPT) else []
         order = MapOrder(config.model, config.grid, Codebooks(*books, patch=config.patch) if books else None)
         self.prepare, self.decoding_order = order.prepare, order.decoding_order
-        self.sketch_grid, self.drafts, self.guided = order.sketch_grid, order.drafts, order.guided
+        self.sketch_grid, self.guided = order.sketch_grid, order.guided
 
     @classmethod
     def load(cls, folder: str | os.PathLike, *, device: torch.device | str = "cpu") -> "TorchPrior":
         """The prior of a folder. Raises ValueError if it is damaged or something else."""
-        net, config = load_prior(folder, device=device)
-        if CRITIC_WEIGHTS not in config.files:
-            return cls(net, config)
-        critic = Critic((config.grid[0] // CELLS[COARSE[-1]], config.grid[1] // CELLS[COARSE[-1]]))
-        load_weights(critic, config.check_file(folder, CRITIC_WEIGHTS))
-        return cls(net, config, critic.to(device).eval())
+        return cls(*load_prior(folder, device=device))
 
     @torch.no_grad()
     def log_prob(self, tokens: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -120,13 +112,6 @@ class TorchPrior:
         if isinstance(self.net, GPT):
             return KVCache(self.net.config, [level.size for level in self.levels], step=self._step)
         return RowCache(hidden=self._hidden, head=self._head)
-
-    @torch.no_grad()
-    def critic(self, maps: Maps) -> np.ndarray | None:
-        """See `Prior.critic`."""
-        if self._critic is None or not isinstance(self.net, GPT):
-            return None
-        return self._critic(self.net.codebooks[0][self._tensor(maps[COARSE[-1]])]).cpu().numpy()
 
     def _tensors(self, arrays: Sequence[np.ndarray]) -> list[torch.Tensor]:
         return [torch.tensor(array, device=self.device) for array in arrays]

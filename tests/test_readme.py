@@ -22,7 +22,7 @@ COMMANDS = [
 ]
 SERVERS = "app.py"  # started by tests/test_page.py
 LONG = ("space update-docs", "prior judge")  # tested on short commands, and with a stand-in for the network
-TRAINERS = {"retrain", "fit", "train", "train-critic"}
+TRAINERS = {"retrain", "fit", "train"}
 
 
 @pytest.fixture(scope="module")

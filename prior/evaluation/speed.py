@@ -61,8 +61,7 @@ def measure(flags: argparse.Namespace) -> str:
     lines.append(f"{'all':<14} {ours:>8.2f}, of which {prior.seconds / len(runs):.2f} inside onnxruntime")
     tokens = flags.batch * sum(maps.values())
     lines += ["", f"{tokens / ours:.0f} tokens/s, against {tokens / theirs:.0f} by generate() ({theirs / ours:.1f}x)"]
-    drawn = DEFAULTS["gpt"].candidates if prior.has_critic else 1
-    lines.append(f"(medians; default settings; coarse color maps drawn per picture: {drawn})")
+    lines.append("(medians; default settings)")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cst.training import retrain
 from prior.config import PRESETS, GPTConfig
-from prior.training import export, train, train_critic
+from prior.training import export, train
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -26,5 +26,4 @@ def main(arguments: list[str] | None = None) -> None:
     retrain.main([*images, "--out", tokenizer, *smoke])
     train.main([*images, "--tokenizer", tokenizer, "--out", gpt, "--preset", flags.preset, *smoke])
     export.main(["--prior", gpt])
-    train_critic.main([*images, "--prior", gpt, *smoke])
     print(f"\npython app.py --tokenizer {tokenizer} --prior {gpt}")

@@ -11,16 +11,13 @@ from space.generation.request import ANY, DEFAULT_COUNT, FIRST_SEED, MAX_PICTURE
 
 LEVELS = ("color", "shape", "texture")
 # The settings in the order of the fields on the page, with the names that `/sample` gives them.
-SETTINGS = (
-    *(f"{level}_{setting.name}" for level in LEVELS for setting in fields(LevelSettings)),
-    *("guidance", "best_of"),
-)
+SETTINGS = (*(f"{level}_{setting.name}" for level in LEVELS for setting in fields(LevelSettings)), "guidance")
 
 
 def setting_values(settings: Settings) -> tuple[float, ...]:
     """The values of `SETTINGS`."""
     levels = (value for level in settings.levels for value in astuple(level))
-    return (*levels, settings.guidance, settings.candidates)
+    return (*levels, settings.guidance)
 
 
 def result_address(request: GenerationRequest, model: str) -> str:
@@ -47,7 +44,7 @@ def restored_fields(
     values = tuple(number(query, *pair) for pair in zip(SETTINGS, defaults, strict=True))
     try:
         levels = (values[start : start + 4] for start in (0, 4, 8))
-        Settings(tuple(LevelSettings(t, int(k), p, m) for t, k, p, m in levels), values[12], int(values[13]))
+        Settings(tuple(LevelSettings(t, int(k), p, m) for t, k, p, m in levels), values[12])
     except ValueError:
         values = defaults
     return kind, int(count), int(seed), model, values

@@ -98,7 +98,6 @@ def count_bits(
         size=sampler.size,
         grid=(len(levels), *sampler.prior.grid),
         settings=request.settings,
-        best_of=step.best_of,
         bits_per_code=mean_bits(step, levels, given),
         fixed_bits_per_code=fixed_bits(levels),
         bits=tuple(round(float(bits), 1) for bits in step.bits.sum(1)),
@@ -184,8 +183,6 @@ def save(
         for path in sorted(folder.glob(f"{request.stem}-*.*")):
             file.write(path, path.name)
     status = request.title(numbers.kind, numbers.model)
-    if step.best_of > 1:
-        status += f"; colors: the best of {step.best_of}"
     if numbers.stopped:
         status = f"Stopped after {step.done / step.total:.0%} of the codes"
     layers = [*progress(step), (LAST_STAGE, 1.0)]

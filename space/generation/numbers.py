@@ -18,8 +18,8 @@ class SampleNumbers:
 
     bits_per_code: by level, the mean over all codes that were drawn, None where there are none. fixed_bits_per_code:
     bits of a code of that level at a fixed length. given: the levels that were given and not drawn. bits: of each
-    picture so far. fixed_bits: of the drawn part of one picture, at a fixed length. best_of: candidates that the coarse
-    colors of each picture were chosen from. codes: drawn, in all pictures together. stopped: before all were drawn.
+    picture so far. fixed_bits: of the drawn part of one picture, at a fixed length. codes: drawn, in all pictures
+    together. stopped: before all were drawn.
     """
 
     kind: str
@@ -28,7 +28,6 @@ class SampleNumbers:
     size: tuple[int, int]
     grid: tuple[int, int, int]
     settings: Settings
-    best_of: int
     bits_per_code: dict[str, float | None]
     fixed_bits_per_code: dict[str, float]
     bits: tuple[float, ...]

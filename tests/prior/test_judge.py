@@ -241,7 +241,6 @@ class MadePrior:
                 2,
                 "color",
                 {},
-                1,
                 np.zeros((len(label), 2)),
             )
 

@@ -36,7 +36,7 @@ class Toy:
 
     levels = tuple(Level(name, size) for name, size in zip(NAMES, SIZES, strict=True))
     grid, sketch_grid, classes = GRID, GRID, ("a", "b")
-    guided, drafts = ("color",), ()
+    guided = ("color",)
 
     def __init__(self, order: Callable = order_by_level):
         self.decoding_order, self.predicted, self.batches = order, [], []  # batches: (level, pictures) of each call
@@ -51,9 +51,6 @@ class Toy:
     def new_state(self) -> "Toy":
         return self
 
-    def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
-        return None
-
     def predict(self, name: str, positions: np.ndarray, maps: dict[str, np.ndarray], label: np.ndarray) -> np.ndarray:
         level, (position,) = NAMES.index(name), positions.tolist()
         tokens = np.stack([maps[each] for each in NAMES], 1)
@@ -65,15 +62,6 @@ class Toy:
         given = np.concatenate([tokens.reshape(len(tokens), -1) * before / 5, np.eye(3)[label]], 1)
         scores = given @ weights
         return (scores - np.log(np.exp(scores).sum(1, keepdims=True))).astype(np.float32)[:, None]
-
-
-class Drafting(Toy):
-    """A prior that draws its colors several times over, and whose critic likes large codes."""
-
-    drafts = ("color",)
-
-    def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
-        return maps["color"].sum((1, 2)).astype(np.float32)
 
 
 def nothing(batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -482,36 +470,6 @@ def test_scores_hold_the_most_likely_codes_of_every_place(order):
 def test_scores_of_more_codes_than_there_are_are_refused(top):
     with pytest.raises(ValueError, match="accepted: 1 to 5"):
         score_tokens(Toy(), np.zeros((1, *SHAPE), np.int32), np.array([0]), top=top)
-
-
-# The best of several --------------------------------------------------------------------------------------------------
-
-
-def test_the_critic_s_favorite_of_several_drafts_is_kept_and_the_rest_drawn_once():
-    steps = run(toy := Drafting(), 2, candidates=4)
-    drafts = [run(Drafting(), 2, candidates=1)[-1].tokens[:, 0]]
-    assert toy.batches.count((0, 8)) == 12 and toy.batches.count((1, 2)) == toy.batches.count((2, 2)) == 12
-    assert (steps[-1].tokens[:, 0].sum((1, 2)) >= drafts[0].sum((1, 2))).all()
-    assert [step.best_of for step in steps] == [1] * 12 + [4] * 24
-    assert all(step.tokens.shape == (2, *SHAPE) for step in steps)
-    found = log_prob(Toy(), steps[-1].tokens, np.array([0, 0]))
-    assert steps[-1].bits == pytest.approx(-found.sum((2, 3)) / np.log(2), rel=1e-5)
-
-
-def test_the_first_draft_is_the_picture_that_is_drawn_without_a_choice():
-    class Content(Drafting):
-        def critic(self, maps: dict[str, np.ndarray]) -> np.ndarray | None:
-            return np.zeros(len(maps["color"]), np.float32)
-
-    plain = run(Toy(), 3)[-1].tokens
-    assert np.array_equal(run(Content(), 3, candidates=4)[-1].tokens, plain)
-    assert np.array_equal(run(Toy(), 3, candidates=4)[-1].tokens, plain)  # without a critic there is no choice
-
-
-@pytest.mark.parametrize("candidates", [0, 17])
-def test_a_choice_from_none_or_too_many_is_refused(candidates):
-    with pytest.raises(ValueError, match=f"best of {candidates}; accepted: 1 to 16"):
-        Settings(candidates=candidates)
 
 
 def test_the_first_map_of_the_layout_is_run_to_its_end():

@@ -17,6 +17,7 @@ from space.docs.screenshots import launch
 
 expect.set_options(timeout=PATIENCE)
 
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if shutil.which("chromium") is None and not os.environ.get("CI"):

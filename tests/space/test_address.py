@@ -32,7 +32,7 @@ def test_what_an_address_names_wrongly_has_its_usual_value():
     assert restored_fields(wrong, CLASSES) == (ANY, 4, 1, "gpt", setting_values(DEFAULTS["gpt"]))
     for kind in ("water-lily", "Black-Eyed Susan", "black_eyed susan"):
         assert folded(restored_fields({"tab": "sample", "kind": kind}, CLASSES)[0]) == folded(kind)
-    for name, value in (("best_of", "99"), ("color_temperature", "0"), ("texture_top_p", "7")):
+    for name, value in (("guidance", "99"), ("color_temperature", "0"), ("texture_top_p", "7")):
         assert restored_fields({"tab": "sample", name: value}, CLASSES)[4] == setting_values(DEFAULTS["gpt"])
 
 

@@ -147,7 +147,6 @@ BAD = {
     "top-p": ({"texture_top_p": 1.5}, "top-p 1.5"),
     "min-p": ({"color_min_p": 1}, "min-p 1"),
     "guidance": ({"guidance": 11}, "guidance of 11"),
-    "best of": ({"best_of": 17}, "greater than maximum value 16"),
 }
 
 
@@ -164,7 +163,7 @@ def test_the_api_names_and_describes_every_action(client: Client):
     names = [value["parameter_name"] for value in endpoints["/sample"]["parameters"]]
     fields = [f"{level}_{field}" for level in ("color", "shape", "texture")
               for field in ("temperature", "top_k", "top_p", "min_p")]  # fmt: skip
-    assert names == ["kind", "count", "seed", "model", *fields, "guidance", "best_of"]
+    assert names == ["kind", "count", "seed", "model", *fields, "guidance"]
     assert all(value["parameter_has_default"] for value in endpoints["/sample"]["parameters"])
     assert len(endpoints["/sample"]["returns"]) == len(OUTPUTS)
 
@@ -184,25 +183,11 @@ def test_the_table_says_dash_where_nothing_is_written():
     known = np.zeros((1, 3, 2, 2), bool)
     known[0, 0, 0] = True
     tokens, colors = np.zeros(known.shape, np.int32), np.where(known[:, 0], 0, -1)
-    step = Step(tokens, known, None, None, colors, 2, 12, "color", {"color": 0.5}, 1, np.array([[7.0, 0, 0]]))
+    step = Step(tokens, known, None, None, colors, 2, 12, "color", {"color": 0.5}, np.array([[7.0, 0, 0]]))
     bits = mean_bits(step, levels)
     assert bits == {"color": 3.5, "shape": None, "texture": None}
     numbers = SampleNumbers(
-        "<any>",
-        "GPT",
-        1,
-        (16, 16),
-        (3, 2, 2),
-        Settings(),
-        1,
-        bits,
-        fixed_bits(levels),
-        (7.0,),
-        132.0,
-        2,
-        0.0,
-        1.0,
-        True,
+        "<any>", "GPT", 1, (16, 16), (3, 2, 2), Settings(), bits, fixed_bits(levels), (7.0,), 132.0, 2, 0.0, 1.0, True
     )
     said = sample_table(numbers)
     assert "–" in said and "3.5" in said and "so far" in said and "None" not in said and "<any>" not in said

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from prior.protocol import MAX_CANDIDATES, LevelSettings, Settings
+from prior.protocol import LevelSettings, Settings
 from space.events import Update
 from space.generation.address import setting_values
 from space.models import Models
@@ -17,7 +17,7 @@ at least this fraction of the highest probability. An empty field takes the mode
 
 
 def build_settings(models: Models) -> list[Component]:
-    """Four fields per level, coarse to fine, then guidance and best-of, with the first model's defaults."""
+    """Four fields per level, coarse to fine, then guidance, with the first model's defaults."""
     sampler = models.sampler(models.kinds[0])
     gr.HTML(ABOUT, elem_classes="about")
     fields: list[Component] = []
@@ -34,11 +34,7 @@ def build_settings(models: Models) -> list[Component]:
         sampler.defaults.guidance, label="Guidance", step=0.1,
         info="How much the kind counts: 1 as learned; more is more typical and less varied; 0 ignores it.",
     )  # fmt: skip
-    best_of = gr.Number(
-        sampler.defaults.candidates, label="Best of", precision=0, minimum=1, maximum=MAX_CANDIDATES,
-        info="Color maps drawn per picture; a small network keeps the one most like a photo's. 1 turns this off.",
-    )  # fmt: skip
-    return [*fields, guidance, best_of]
+    return [*fields, guidance]
 
 
 def fill_in(defaults: Settings, values: Sequence[float | None]) -> Settings:
@@ -46,9 +42,9 @@ def fill_in(defaults: Settings, values: Sequence[float | None]) -> Settings:
     filled: list[Any] = [
         default if value is None else value for value, default in zip(values, setting_values(defaults), strict=True)
     ]
-    *of_levels, guidance, candidates = filled
+    *of_levels, guidance = filled
     levels = (of_levels[start : start + 4] for start in range(0, len(of_levels), 4))
-    return Settings(tuple(LevelSettings(*level) for level in levels), guidance, int(candidates))
+    return Settings(tuple(LevelSettings(*level) for level in levels), guidance)
 
 
 def follow_model(models: Models, fields: Sequence[Component]) -> Callable[..., Update]:

@@ -88,7 +88,6 @@ class SampleTab:
         texture_top_p: float | None,
         texture_min_p: float | None,
         guidance: float | None,
-        best_of: int | None,
         visitor: gr.Request,
     ) -> Iterator[Update]:
         """Draw new pictures of a kind of flower with a model of color, shape and texture codes.
@@ -96,16 +95,15 @@ class SampleTab:
         kind: a name in any case, or "Any kind". count: pictures, 1 to 8. seed: 0 to 2147483647; the same seed and
         settings give the same pictures. model: "gpt" or "pixelcnn". For each of color, shape and texture: temperature,
         above 0 to 10; top_k, 0 for all codes; top_p, above 0 to 1; min_p, 0 to below 1. guidance: how much the kind
-        counts, 0 to 10. best_of: color maps drawn per picture, of which the best is kept, 1 to 16; 1 turns this off.
-        None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of them, PNG; a .zip of
-        pictures, sheet and codes (.npz); the numbers; and their table. Until then it sends the growing grid, with the
-        others empty. `/stop` ends it early and returns what was drawn.
+        counts, 0 to 10. None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of
+        them, PNG; a .zip of pictures, sheet and codes (.npz); the numbers; and their table. Until then it sends the
+        growing grid, with the others empty. `/stop` ends it early and returns what was drawn.
         """
         values = (
             *(color_temperature, color_top_k, color_top_p, color_min_p),
             *(shape_temperature, shape_top_k, shape_top_p, shape_min_p),
             *(texture_temperature, texture_top_k, texture_top_p, texture_min_p),
-            *(guidance, best_of),
+            guidance,
         )
         with errors_as_messages():
             sampler = self.models.sampler(model)
