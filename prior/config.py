@@ -103,13 +103,13 @@ class TrainConfig:
     steps: int = 2600
     batch: int = 24
     beam: int = 1  # shapes tried in encoding; greedy tokens are the most predictable
-    least: float = 0.6  # smallest side of a crop, as a share of the photo's shorter side
+    min_crop: float = 0.6  # smallest side of a crop, as a share of the photo's shorter side
     label_dropout: float = 0.1  # share of the pictures shown without their class
     learning_rate: float = 1.2e-3
     final_rate: float = 0.02  # of the learning rate, at the end of the cosine
     warmup: int = 200  # steps
     weight_decay: float = 0.05
-    clip: float = 1.0  # largest norm of the gradient
+    max_grad_norm: float = 1.0  # largest norm of the gradient
     ema: float = 0.998
     precision: str = "auto"  # auto, bf16 or no
     validate_every: int = 250  # steps
@@ -130,18 +130,18 @@ class GPTTrainConfig:
     size: int = 256  # side of a picture, pixels
     steps: int = 1000
     batch: int = 8
-    least: float = 0.5  # smallest side of a crop, as a share of the photo's shorter side
-    tint: float = 0.05  # largest relative change of each color channel
+    min_crop: float = 0.5  # smallest side of a crop, as a share of the photo's shorter side
+    color_jitter: float = 0.05  # largest relative change of each color channel
     label_dropout: float = 0.1  # share of the pictures shown without their class
     noise: float = 0.2  # largest share of the context codes replaced by similar ones, in half of the pictures
     learning_rate: float = 3e-3  # of embeddings, heads and scalars, by AdamW
-    matrix_rate: float = 4e-3  # of the matrices, by Muon
+    muon_learning_rate: float = 4e-3  # of the matrices
     weight_decay: float = 1.0
     warmup: int = 50  # steps
     decay_share: float = 0.4  # of the steps, at the end, over which the rates fall linearly to zero
-    clip: float = 1.0  # largest norm of the gradient
+    max_grad_norm: float = 1.0  # largest norm of the gradient
     ema: float = 0.998
-    scored: float = 1.0  # share of the tokens that the loss is computed for
+    loss_share: float = 1.0  # share of the tokens that the loss is computed for
     precision: str = "auto"  # auto, bf16 or no
     compile: bool = False  # by torch.compile: 1.36x the steps on two cores, after a minute; needs a C++ compiler
     validate_on: int = 128  # held-out photos
@@ -155,17 +155,17 @@ GPT_PARTS: dict[str, GPTTrainConfig] = {
     "layout": GPTTrainConfig(steps=3600, batch=64),
     "color_half": GPTTrainConfig(steps=3200, batch=32),
     "shape_half": GPTTrainConfig(steps=1600, batch=32),
-    "texture_half": GPTTrainConfig(steps=1600, batch=32, scored=0.5),
-    "color": GPTTrainConfig(steps=900, batch=8, least=0.75),
-    "shape": GPTTrainConfig(steps=1600, batch=8, least=0.75),
-    "texture": GPTTrainConfig(steps=1000, batch=8, least=0.75, scored=0.5),
+    "texture_half": GPTTrainConfig(steps=1600, batch=32, loss_share=0.5),
+    "color": GPTTrainConfig(steps=900, batch=8, min_crop=0.75),
+    "shape": GPTTrainConfig(steps=1600, batch=8, min_crop=0.75),
+    "texture": GPTTrainConfig(steps=1000, batch=8, min_crop=0.75, loss_share=0.5),
 }
 
 
 def smoke_part(name: str) -> GPTTrainConfig:
     """A run of a few seconds."""
-    scored = GPT_PARTS[name].scored
-    return GPTTrainConfig(size=64, steps=6, batch=2, warmup=2, validate_every=3, ema=0.9, scored=scored)
+    loss_share = GPT_PARTS[name].loss_share
+    return GPTTrainConfig(size=64, steps=6, batch=2, warmup=2, validate_every=3, ema=0.9, loss_share=loss_share)
 
 
 @dataclass(frozen=True, kw_only=True)

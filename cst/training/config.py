@@ -47,7 +47,7 @@ class TrainConfig:
     final_rate: float = 0.01  # of the learning rate, at the end of the cosine
     warmup: int = 300  # steps
     weight_decay: float = 0.01
-    clip: float = 1.0  # largest norm of the gradient
+    max_grad_norm: float = 1.0  # largest norm of the gradient
     ema: float = 0.999
     freeze_norm: float = 0.9  # share of the steps after which BatchNorm uses its averaged statistics, as in inference
     precision: str = "auto"  # auto, bf16 or no

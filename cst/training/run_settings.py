@@ -11,7 +11,7 @@ from cst.photos import Entry
 
 # Settings that may change when a run is resumed.
 FREE = (
-    "steps", "learning_rate", "matrix_rate", "validate_every", "validate_on", "checkpoint_minutes", "patience",
+    "steps", "learning_rate", "muon_learning_rate", "validate_every", "validate_on", "checkpoint_minutes", "patience",
     "precision", "compile",
 )  # fmt: skip
 

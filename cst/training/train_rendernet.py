@@ -140,7 +140,7 @@ class Trainer:
                 f"the loss became {value} at step {step + 1}; {saved}: resume with a lower --learning-rate"
             )
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip)
+        self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.discriminator is not None:

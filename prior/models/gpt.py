@@ -23,7 +23,7 @@ TRAINING_SQUARE = 16  # patches; attention is computed in squares of this side i
 AUGMENTATIONS = 12  # numbers that describe how a training picture was augmented; all zero for none
 
 
-class Stem(nn.Module):
+class InputEmbedding(nn.Module):
     """The input of the transformer at each position: its surroundings as one vector.
 
     The window on the token's own map is causal (type A: van den Oord et al., 2016, section 3.1). The windows on coarser
@@ -89,7 +89,9 @@ class Layout(nn.Module):
 
     def __init__(self, config: GPTConfig, colors: int, grid: tuple[int, int], classes: int):
         super().__init__()
-        self.stems = module_list(Stem(config, [colors], [(0, 2)] * (name == LAYOUT[1]), classes) for name in LAYOUT)
+        self.stems = module_list(
+            InputEmbedding(config, [colors], [(0, 2)] * (name == LAYOUT[1]), classes) for name in LAYOUT
+        )
         sizes = [(grid[0] // CELLS[name], grid[1] // CELLS[name]) for name in LAYOUT]
         self.coarsest, self.columns = sizes[0][0] * sizes[0][1], sizes[1][1]
         self.place = nn.Parameter(torch.randn(sum(h * w for h, w in sizes), config.width) * 0.02)
@@ -156,7 +158,7 @@ class Detail(nn.Module):
     ):
         super().__init__()
         heads = config.heads_of(name)
-        self.stem = Stem(config, sizes, contexts, classes)
+        self.stem = InputEmbedding(config, sizes, contexts, classes)
         self.reach, self.head_dim = config.window // 2, config.width // heads
         self.blocks = module_list(
             Block(config.width, config.hidden, heads, config.dropout) for _ in range(config.layers_of(name))

@@ -5,10 +5,12 @@ The network is conditioned on these numbers, so that augmentations do not leak i
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
+from cst.photos import Photos
 from prior.models.gpt import AUGMENTATIONS
 from prior.training.labeled_crops import LabeledCrops
 
@@ -19,15 +21,27 @@ class AugmentedCrops(LabeledCrops):
     """Square crops at `size` pixels, mirrored half of the time, with classes and augmentations.
 
     turned: also transpose and flip pictures and permute their color channels. coarse: crops are averaged (box filter),
-    for networks of colors only. tint: the largest relative change of each color channel, and twice the
-    largest shift of all; it is not described. full: the
-    side of a picture in pixels; a smaller photo is described as such (size conditioning, Podell et al., 2023), since
-    small photos are often worse ones.
+    for networks of colors only. color_jitter: the largest relative change of each color channel, and twice the
+    largest shift of all; the network is not told. full: the side of a picture in pixels; a smaller photo is described
+    as such (size conditioning, Podell et al., 2023), since small photos are often worse ones.
     """
 
-    def __init__(self, *arguments, turned: bool, coarse: bool, full: int, tint: float = 0.0, **options):
-        super().__init__(*arguments, **options)
-        self.turned, self.coarse, self.full, self.tint = turned, coarse, full, tint
+    def __init__(
+        self,
+        photos: Photos,
+        labels: Sequence[int],
+        *,
+        size: int,
+        batch: int,
+        min_crop: float,
+        seed: int,
+        turned: bool,
+        coarse: bool,
+        full: int,
+        color_jitter: float = 0.0,
+    ):
+        super().__init__(photos, labels, size=size, batch=batch, min_crop=min_crop, seed=seed)
+        self.turned, self.coarse, self.full, self.color_jitter = turned, coarse, full, color_jitter
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
         """Step -> (B, 3, size, size) uint8 pictures, (B,) int64 classes, (B, AUGMENTATIONS) float32."""
@@ -40,7 +54,7 @@ class AugmentedCrops(LabeledCrops):
         index, photo = self._photo(rng)
         height, width = photo.shape[:2]
         shorter = min(height, width)
-        share = min(1, rng.uniform(self.least, 1.15))  # the whole side often
+        share = min(1, rng.uniform(self.min_crop, 1.15))  # the whole side often
         side = min(shorter, max(self.size // 8, round(shorter * share)))
         top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
         picture = Image.fromarray(photo).resize(
@@ -63,7 +77,7 @@ class AugmentedCrops(LabeledCrops):
             crop, augmentation[1 + which] = crop[..., PERMUTATIONS[which]], 1
         augmentation[7:10] = np.log2(side / shorter), row, column
         augmentation[11] = 5 * max(0.0, np.log2(self.full / shorter))  # of the order of 1 for photos 15% too small
-        if self.tint:
-            crop = crop * rng.uniform(1 - self.tint, 1 + self.tint, 3) + 255 * rng.uniform(-self.tint, self.tint) / 2
+        if jitter := self.color_jitter:
+            crop = crop * rng.uniform(1 - jitter, 1 + jitter, 3) + 255 * rng.uniform(-jitter, jitter) / 2
             crop = np.clip(np.round(crop), 0, 255).astype(np.uint8)
         return crop.transpose(2, 0, 1), (index, augmentation)

@@ -25,12 +25,12 @@ class LabeledCrops(Crops):
         *,
         size: int,
         batch: int,
-        least: float,
+        min_crop: float,
         seed: int,
         share: slice = slice(None),
     ):
         super().__init__(photos, size=size, batch=batch, seed=seed, share=share)
-        self.labels, self.least = np.asarray(labels, np.int64), least
+        self.labels, self.min_crop = np.asarray(labels, np.int64), min_crop
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
         """Step -> (batch, 3, size, size) uint8, (batch,) int64 classes."""
@@ -38,8 +38,8 @@ class LabeledCrops(Crops):
         return crops, self.labels[photos]
 
     def _side(self, rng: np.random.Generator, photo: np.ndarray) -> int:
-        """Between `least` and all of the photo's shorter side."""
-        return max(1, round(min(photo.shape[:2]) * rng.uniform(self.least, 1)))
+        """Between `min_crop` and all of the photo's shorter side."""
+        return max(1, round(min(photo.shape[:2]) * rng.uniform(self.min_crop, 1)))
 
 
 def class_names(entries: Sequence[Entry]) -> tuple[str, ...]:

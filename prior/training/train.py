@@ -34,11 +34,18 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         add_dataclass_flags(parser, TrainConfig, skip=("preset",))
     flags = parser.parse_args(arguments)
-    places = {"tokenizer": flags.tokenizer, "images": flags.images, "out": flags.out}
     if not is_gpt:
-        start = TRAIN_SMOKE if flags.smoke else None
-        train_pixelcnn.train(dataclass_from_flags(TrainConfig, flags, start=start), **places)
+        config = dataclass_from_flags(TrainConfig, flags, start=TRAIN_SMOKE if flags.smoke else None)
+        train_pixelcnn.train(
+            train_pixelcnn.Trainer(config, tokenizer=flags.tokenizer, images=flags.images, out=flags.out)
+        )
         return
+    preset = "tiny" if flags.smoke else flags.preset
     for part in flags.part:
-        config = dataclass_from_flags(GPTTrainConfig, flags, start=smoke_part(part) if flags.smoke else GPT_PARTS[part])
-        train_gpt.train(part, config, preset="tiny" if flags.smoke else flags.preset, **places)
+        start = smoke_part(part) if flags.smoke else GPT_PARTS[part]
+        settings = dataclass_from_flags(GPTTrainConfig, flags, start=start)
+        train_gpt.train(
+            train_gpt.Trainer(
+                part, settings, preset=preset, tokenizer=flags.tokenizer, images=flags.images, out=flags.out
+            )
+        )

@@ -66,10 +66,12 @@ class Trainer:
         for setting in ("batch", "validate_on", "validate_every"):
             if getattr(config, setting) < 1:
                 raise ValueError(f"{setting} {getattr(config, setting)}; accepted: at least 1")
-        if not 0 < config.least <= 1:
-            raise ValueError(f"crops of at least {config.least} of a photo; accepted: above 0 and at most 1")
-        if not 0 < config.scored <= 1:
-            raise ValueError(f"a share of {config.scored} of the tokens scored; accepted: above 0 and at most 1")
+        if not 0 < config.min_crop <= 1:
+            raise ValueError(f"crops of at least {config.min_crop} of a photo; accepted: above 0 and at most 1")
+        if not 0 < config.loss_share <= 1:
+            raise ValueError(
+                f"a share of {config.loss_share} of the tokens in the loss; accepted: above 0 and at most 1"
+            )
         training, held_out = split(find_photos(images))
         classes = class_names(training)
         model = PRESETS[preset]
@@ -99,9 +101,9 @@ class Trainer:
             [classes.index(entry.label) for entry in training],
             size=side if self.colors_only else config.size // 2 if self.half_only else config.size,
             batch=config.batch,
-            least=config.least,
+            min_crop=config.min_crop,
             full=config.size,
-            tint=config.tint,
+            color_jitter=config.color_jitter,
             seed=config.seed + 7919 * self.accelerator.process_index,
             turned=name in ("layout", *HALF),
             coarse=self.colors_only,
@@ -148,9 +150,9 @@ class Trainer:
         ]
         chosen = {id(parameter) for parameter in matrices}
         rest = [parameter for parameter in self.part.parameters() if id(parameter) not in chosen]
-        muon = Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay, dtype=self.dtype)
+        muon = Muon(matrices, self.config.muon_learning_rate, weight_decay=self.config.weight_decay, dtype=self.dtype)
         adamw = torch.optim.AdamW(rest, self.config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        self.rates = [(muon, self.config.matrix_rate), (adamw, self.config.learning_rate)]
+        self.rates = [(muon, self.config.muon_learning_rate), (adamw, self.config.learning_rate)]
         self.modules = {"net": self.part, "ema": self.ema.parts[self.name]}
         self.optimizers = {"muon": muon, "adamw": adamw}
         self.state, self.history, self.first = self.out / f"state-{self.name}.safetensors", [], 0
@@ -211,9 +213,9 @@ class Trainer:
             np.where(rng.random(len(labels)) < config.label_dropout, len(self.prior.classes), labels)
         )
         places = None
-        if config.scored < 1 and self.name in CONTEXTS:
+        if config.loss_share < 1 and self.name in CONTEXTS:
             tokens = maps[self.name].numel()
-            places = torch.randperm(tokens, device=self.device)[: round(tokens * config.scored)]
+            places = torch.randperm(tokens, device=self.device)[: round(tokens * config.loss_share)]
         self.net.train()
         scores = self.model(
             self.name,
@@ -226,9 +228,9 @@ class Trainer:
         )
         loss = -scores.mean()
         value = loss.item()
-        check_finite(value, step, self.state, "--matrix-rate")
+        check_finite(value, step, self.state, "--muon-learning-rate")
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.part.parameters(), config.clip)
+        self.accelerator.clip_grad_norm_(self.part.parameters(), config.max_grad_norm)
         for optimizer, _ in self.rates:
             optimizer.step()
             optimizer.zero_grad()
@@ -258,10 +260,9 @@ class Trainer:
         checkpoint.save(path or self.state, modules=self.modules, optimizers=self.optimizers, progress=progress)
 
 
-def train(name: str, config: GPTTrainConfig, **places) -> list[dict]:
+def train(trainer: Trainer) -> list[dict]:
     """Train one part, resuming what is there; returns the history of validations."""
-    trainer = Trainer(name, config, **places)
-    out = trainer.out
+    name, config, out = trainer.name, trainer.config, trainer.out
     saved, running = time.monotonic(), None
     bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):

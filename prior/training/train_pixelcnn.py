@@ -47,8 +47,8 @@ class Trainer:
             raise ValueError(f"validate_every {config.validate_every}; accepted: at least 1")
         if config.size < patch or config.size % patch:
             raise ValueError(f"pictures of {config.size} pixels; accepted: multiples of the patch, {patch}")
-        if not 0 < config.least <= 1:
-            raise ValueError(f"crops of at least {config.least} of a photo; accepted: above 0 and at most 1")
+        if not 0 < config.min_crop <= 1:
+            raise ValueError(f"crops of at least {config.min_crop} of a photo; accepted: above 0 and at most 1")
         training, held_out = split(find_photos(images))
         classes = class_names(training)
         model = PRESETS[config.preset]
@@ -88,7 +88,7 @@ class Trainer:
             size=config.size,
             batch=config.batch,
             share=slice(self.process, None, self.processes),
-            least=config.least,
+            min_crop=config.min_crop,
             seed=config.seed,
         )
         self._build()
@@ -144,7 +144,7 @@ class Trainer:
         loss = torch.stack([-values.mean() for values in likelihoods]).sum()
         check_finite(loss.item(), step, self.state, "--learning-rate")
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.net.parameters(), config.clip)
+        self.accelerator.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         update_ema(self.ema, self.net, step, config.ema)
@@ -193,9 +193,9 @@ def smooth(running: list[float] | None, bits: list[float]) -> list[float]:
     return bits if running is None else [0.98 * old + 0.02 * new for old, new in zip(running, bits, strict=True)]
 
 
-def train(config: TrainConfig, *, tokenizer: Path, images: list[str], out: Path) -> list[dict]:
+def train(trainer: Trainer) -> list[dict]:
     """Train to `out`, resuming what is there; returns the history of validations."""
-    trainer = Trainer(config, tokenizer=tokenizer, images=images, out=out)
+    config, out = trainer.config, trainer.out
     saved, running = time.monotonic(), None
     bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, (crops, labels) in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):

@@ -29,10 +29,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_crops(images: Path, *, seed: int = 0, batch: int = 6, least: float = 0.5, **more: slice) -> LabeledCrops:
+def make_crops(images: Path, *, seed: int = 0, batch: int = 6, min_crop: float = 0.5, **more: slice) -> LabeledCrops:
     entries = find_photos([images])
     labels = [class_names(entries).index(entry.label) for entry in entries]
-    return LabeledCrops(Photos(entries), labels, size=16, batch=batch, least=least, seed=seed, **more)
+    return LabeledCrops(Photos(entries), labels, size=16, batch=batch, min_crop=min_crop, seed=seed, **more)
 
 
 @pytest.fixture
@@ -104,14 +104,14 @@ def test_a_crop_is_a_square_between_the_least_and_all_of_the_shorter_side(tmp_pa
     flipped = crops[:, 0, 8, 0] > crops[:, 0, 8, -1]
     assert 0.3 < flipped.mean() < 0.7
     assert (crops[:, 1, 0] < crops[:, 1, -1]).all()  # never upside down
-    whole = make_crops(tmp_path, least=1.0)[0][0]
+    whole = make_crops(tmp_path, min_crop=1.0)[0][0]
     assert (np.ptp(whole[:, 1].astype(int), axis=(1, 2)) > 90).all()
 
 
 def test_the_smallest_photo_still_gives_a_crop(tmp_path):
     (tmp_path / "dot").mkdir()
     Image.new("RGB", (1, 1), "red").save(tmp_path / "dot" / "dot.png")
-    assert (make_crops(tmp_path, least=0.1)[0][0] == np.array([255, 0, 0]).reshape(3, 1, 1)).all()
+    assert (make_crops(tmp_path, min_crop=0.1)[0][0] == np.array([255, 0, 0]).reshape(3, 1, 1)).all()
 
 
 def test_classes_are_the_names_of_the_folders(kinds_of_photo, photos):

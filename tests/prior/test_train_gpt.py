@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, tmp_path):
     with pytest.raises(
         ValueError, match=r"the loss became (nan|inf) at step \d; there is no checkpoint: continue with a l"
     ):
-        train(tmp_path, "--learning-rate", "1e30", "--matrix-rate", "1e30")
+        train(tmp_path, "--learning-rate", "1e30", "--muon-learning-rate", "1e30")
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, tmp_path):
         (["--size", "0"], "pictures of 0 pixels"),
         (["--batch", "0"], "batch 0; accepted: at least 1"),
         (["--precision", "fp16"], "no precision 'fp16'; accepted: auto, bf16, no"),
-        (["--least", "1.5"], "crops of at least 1.5 of a photo; accepted: above 0 and at most 1"),
-        (["--scored", "0"], "a share of 0.0 of the tokens scored; accepted: above 0 and at most 1"),
+        (["--min-crop", "1.5"], "crops of at least 1.5 of a photo; accepted: above 0 and at most 1"),
+        (["--loss-share", "0"], "a share of 0.0 of the tokens in the loss; accepted: above 0 and at most 1"),
     ],
 )
 def test_a_setting_that_can_not_be_is_refused_before_the_folder_is_made(flags, said, train, tmp_path):
@@ -178,7 +178,7 @@ def crops(tmp_path):
         given = {
             "size": 32,
             "batch": 40,
-            "least": 0.5,
+            "min_crop": 0.5,
             "seed": 3,
             "turned": True,
             "coarse": True,
@@ -225,16 +225,16 @@ def test_the_place_of_a_crop_is_told_from_the_middle(crops):
 def test_many_crops_are_the_whole_side_and_nothing_is_told_of_a_whole_square(tmp_path):
     (tmp_path / "daisy").mkdir()
     make_photo(0, 64, 64).save(tmp_path / "daisy" / "square.png")
-    options = {"size": 32, "batch": 60, "least": 0.5, "seed": 0, "turned": False, "coarse": False, "full": 32}
+    options = {"size": 32, "batch": 60, "min_crop": 0.5, "seed": 0, "turned": False, "coarse": False, "full": 32}
     _, _, told = AugmentedCrops(Photos(find_photos([tmp_path])), [0], **options)[0]
     assert 0.1 < (told == 0).all(1).mean() < 0.5
 
 
 def test_a_tint_changes_the_light_a_little(crops):
-    plain, tinted = (crops(tint=tint)[0][0].astype(int) for tint in (0.0, 0.1))
+    plain, tinted = (crops(color_jitter=tint)[0][0].astype(int) for tint in (0.0, 0.1))
     gaps = np.abs(plain - tinted)
     assert gaps.mean() > 0 and gaps.max() <= round(0.1 * 139 + 0.05 * 255) + 1
-    assert crops(tint=0.1)[0][0].dtype == np.uint8
+    assert crops(color_jitter=0.1)[0][0].dtype == np.uint8
 
 
 def test_how_much_too_small_a_photo_is_is_told(crops):

@@ -292,7 +292,7 @@ def test_a_folder_of_unreadable_photos_is_refused(train, tmp_path):
         (["--size", "0"], "pictures of 0 pixels"),
         (["--batch", "0"], "a batch of 0; accepted: as many pictures for each of 1 processes"),
         (["--precision", "fp16"], "no precision 'fp16'; accepted: auto, bf16, no"),
-        (["--least", "1.5"], "crops of at least 1.5 of a photo; accepted: above 0 and at most 1"),
+        (["--min-crop", "1.5"], "crops of at least 1.5 of a photo; accepted: above 0 and at most 1"),
     ],
 )
 def test_a_setting_that_can_not_be_is_refused_before_the_folder_is_made(flags, said, train, tmp_path):
