@@ -49,11 +49,12 @@ class Panel:
     def __init__(self, running: RunningVisits, introduction: str, *, prefix: str = ""):
         self.running, self.elem_id = running, f"{prefix}drawn"
         with gr.Column(scale=3, min_width=300, elem_id=self.elem_id, elem_classes="result"):
+            with gr.Row(visible=False, elem_classes="under") as self.queue_row:
+                words = '<p class="words" role="status">Waiting for the model</p>'
+                self.waiting = gr.HTML(words, elem_classes=["live", "waiting"])
+                self.leave_button = gr.Button("Leave the queue", size="sm")
             with gr.Column() as self.introduction:
                 gr.HTML(introduction, elem_id=f"{prefix}what-it-writes", elem_classes="welcome")
-            with gr.Row(visible=False, elem_classes="under") as self.queue_row:
-                self.waiting = gr.HTML('<p class="words" role="status">Waiting for the model</p>', elem_classes="live")
-                self.leave_button = gr.Button("Leave the queue", size="sm")
             with gr.Column(visible=False) as self.stage:
                 with gr.Row(elem_classes="under"):
                     with gr.Row(visible=False) as self.stop_row:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.accessibility import too_wide, unlabeled, unreachable, violations
+from support.accessibility import too_small, too_wide, unlabeled, unreachable, violations
 from support.browser import EXAMPLES, upload, wait_for_result
 
 from space.docs.screenshots import CROPS, FOLDER, README_PICTURES, SETTLED, TIMEOUT_MS, VIEWS, save, walk
@@ -29,7 +29,7 @@ def test_every_tab_shows_its_result_to_everyone(visit: Callable[..., Page], widt
         save(page, ROOT / FOLDER, f"{name}-{width}-{theme}")
         unfold(page)
         page.wait_for_function(SETTLED)
-        found = violations(page) + too_wide(page)
+        found = violations(page) + too_wide(page) + too_small(page)
         found += unlabeled(page) + unreachable(page)
         findings += [f"{name}: {line}" for line in found]
         used.append(name)
@@ -56,6 +56,7 @@ def test_the_checks_find_what_is_wrong(browser: Browser):
     assert rules == {"button-name", "color-contrast"}
     assert [line.split(":")[0] for line in unlabeled(page)] == ["no visible label"]
     assert len(too_wide(page)) == 2
+    assert [line.split("<")[1][:6] for line in too_small(page)] == ["button", "input "]
     assert [line.split("<")[1][:3] for line in unreachable(page)] == ["a h", "div"]
 
 

@@ -172,3 +172,21 @@ def test_four_pictures_lie_two_by_two(open_tab: Callable[..., Page], width: int)
         return [Math.round(box.x), Math.round(box.y)];
     })""")
     assert len(corners) == 4 and [len(set(ends)) for ends in zip(*corners, strict=True)] == [2, 2]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_second_visitor_reads_the_place_in_the_queue_and_may_leave_it(open_tab: Callable[..., Page], width: int):
+    first, second = open_tab(width, count=8), open_tab(width)
+    press(first, "Sunflower")
+    expect(first.get_by_role("button", name="Stop")).to_be_visible(timeout=PATIENCE)
+    press(second, "Rose")
+    waiting, place = second.get_by_text("Waiting for the model"), second.locator(".waiting .progress-text")
+    expect(waiting).to_be_in_viewport()
+    expect(place).to_contain_text("queue: 1/1", timeout=PATIENCE)
+    upper, lower = place.bounding_box(), waiting.bounding_box()
+    assert upper["y"] + upper["height"] <= lower["y"] + 1  # one does not lie on the other
+    second.get_by_role("button", name="Leave the queue").click()
+    expect(waiting).to_be_hidden()
+    expect(second.locator("#what-it-writes")).to_be_visible()
+    first.get_by_role("button", name="Stop").click()
+    wait_until_done(first)

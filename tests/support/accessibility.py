@@ -22,6 +22,17 @@ TOO_WIDE = """() => {
         ...tables.map(table => `a table is wider than its column: ${table.innerText.slice(0, 40)}`)];
 }"""
 
+# Targets of a finger (WCAG 2.5.8), except links within text, and fields that fill a larger target.
+TOO_SMALL = """controls => [...document.querySelectorAll(controls)].filter(element =>
+        element.checkVisibility({opacityProperty: true, visibilityProperty: true}) && element.tabIndex >= 0 &&
+        getComputedStyle(element).display !== "inline" && element.role !== "combobox")
+    .filter(element => {
+        const target = ["checkbox", "radio"].includes(element.type) ? element.closest("label") : element;
+        const {width, height} = target.getBoundingClientRect();
+        return width > 1 && height > 1 && Math.min(width, height) < 23.9;
+    })
+    .map(element => `smaller than 24 pixels: ${element.outerHTML.slice(0, 120)}`)"""
+
 # A visible label is one that the name read aloud contains (WCAG 2.5.3).
 UNLABELED = """() => [...document.querySelectorAll("input, select, textarea")]
     .filter(field => field.checkVisibility({visibilityProperty: true}) && !["file", "hidden"].includes(field.type))
@@ -76,6 +87,11 @@ def violations(page: Page) -> list[str]:
 
 def too_wide(page: Page) -> list[str]:
     return page.evaluate(TOO_WIDE)
+
+
+def too_small(page: Page) -> list[str]:
+    """Visible controls that a finger may miss."""
+    return page.evaluate(TOO_SMALL, CONTROLS)
 
 
 def unlabeled(page: Page) -> list[str]:
