@@ -14,6 +14,8 @@ VERBS = {
     "decompress": Verb("cst.convert", ".cst files to PNG pictures", shared=True),
     "fit": Verb("cst.training.fit_codebooks", "fit the codebooks to photos"),
     "train": Verb("cst.training.train_rendernet", "train RenderNet"),
+    "train-learned": Verb("cst.training.train_learned", "train a learned tokenizer, to compare K-means with"),
+    "export-learned": Verb("cst.training.export_learned", "export a learned tokenizer to ONNX"),
     "export": Verb("cst.training.export_rendernet", "export RenderNet to ONNX, in float and 8 bits"),
     "count-codes": Verb("cst.training.count_codes", "count how often each code occurs, for .cst files"),
     "retrain": Verb("cst.training.retrain", "the four commands above in one"),

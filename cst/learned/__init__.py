@@ -1,0 +1,1 @@
+"""Learned tokenizers of the literature, small, to compare K-means with."""
