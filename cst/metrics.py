@@ -2,6 +2,7 @@
 
 import numpy as np
 
+MAX_PSNR = 100.0  # dB; instead of infinity for a picture without error, so that means stay finite
 CHUNK = 2**18  # values compared at once
 STRIP = 128  # rows of windows measured at once
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al., 2003, section 3.2

@@ -11,10 +11,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cst.evaluation.tokenizer_quality import MAX_PSNR
 from cst.image_formats import FORMATS, at_psnr
 from cst.images import to_float
-from cst.metrics import psnr
+from cst.metrics import MAX_PSNR, psnr
 from cst.photos import Photos, find_photos, is_validation
 from cst.pipeline import CST
 

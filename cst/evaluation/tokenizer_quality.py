@@ -15,16 +15,16 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from cst.artifact import find_artifact, replacing, write_json
+from cst.evaluation.tokenizer_comparison import LEARNED, compare, cst_methods, learned_methods
 from cst.image_formats import FORMATS, at_bytes
 from cst.images import pad_to_multiple, to_float, to_image
-from cst.metrics import l1, ms_ssim, psnr, ssim, usage
+from cst.metrics import MAX_PSNR, l1, ms_ssim, psnr, ssim, usage
 from cst.photos import Photos, find_photos, is_validation
 from cst.tokenizer.config import PRETRAINED
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from cst.tokenizer.protocol import bits_per_patch
 
 STAGES = ("color", "+ shape", "+ texture", "rendered float", "rendered int8")
-MAX_PSNR = 100.0  # dB; instead of infinity for a picture without error, so that means stay finite
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--codecs", action=argparse.BooleanOptionalAction, default=True, help="compare with JPEG, WebP and AVIF"
     )
+    parser.add_argument(
+        "--all-tokenizers", action="store_true", help="compare with the learned tokenizers, packaged and --learned"
+    )
+    parser.add_argument("--learned", nargs="+", type=Path, default=[], metavar="DIR", help="more learned tokenizers")
     parser.add_argument("--target", default="cpu", help="where RenderNet runs (default cpu)")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="folder of the saved table")
     parser.add_argument("--sheet", type=Path, help="only save a PNG with every stage of every photo")
@@ -148,6 +152,12 @@ def main(arguments: list[str] | None = None) -> None:
         tokenizer = OnnxTokenizer(find_artifact(flags.tokenizer or PRETRAINED), target=flags.target)
         with replacing(flags.sheet) as part:
             sheet(tokenizer, photos).save(part, "PNG", optimize=True)
+        return
+    if flags.all_tokenizers:
+        folder = find_artifact(flags.tokenizer or PRETRAINED)
+        learned = [*sorted(path.parent for path in LEARNED.glob("*/config.json")), *flags.learned]
+        methods = [*cst_methods(folder, flags.target), *learned_methods(learned)]
+        print(f"{compare(photos, methods)}\n\n{len(photos)} photos, shortest side {flags.size} pixels")
         return
     evaluation = Evaluation(find_artifact(flags.tokenizer or PRETRAINED), target=flags.target, codecs=flags.codecs)
     too_small = 0

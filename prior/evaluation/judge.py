@@ -17,11 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from cst.artifact import replacing, write_json
+from cst.evaluation.picture_features import network
 from cst.images import to_image
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
 from cst.tokenizer.onnx_runtime import OnnxTokenizer
 from prior.contact_sheet import contact_sheet
-from prior.evaluation.judge_features import network
 from prior.evaluation.judge_scores import Judge, Row, table
 from prior.protocol import SampleRequest, Settings
 from prior.sampler import DEFAULTS, MAX_PICTURES, Sampler

@@ -13,9 +13,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from cst.artifact import replacing
+from cst.evaluation.picture_features import DEPTHS, INPUT_SIZE, NETWORK, color_map, kid, kid_halves, network_features
 from cst.images import center_crop
 from cst.photos import Entry, Photos, find_photos, split
-from prior.evaluation.judge_features import DEPTHS, INPUT_SIZE, NETWORK, color_map, kid, kid_halves, network_features
 
 SHORTEST = 512  # pixels: photos are read at this size, larger than any prior draws
 PROBE_PHOTOS = 12  # per class, to fit the linear probe and to standardize features

