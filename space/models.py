@@ -3,10 +3,12 @@
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from cst import CST
 from cst.artifact import find_artifact
+from cst.learned.onnx_runtime import OnnxLearnedTokenizer
 from cst.tokenizer.codebook_tokenizer import CodebookTokenizer
 from cst.tokenizer.config import PRETRAINED as TOKENIZER
 from prior.config import KINDS, PRETRAINED, PriorConfig
@@ -42,6 +44,7 @@ class Models:
         self._lock = threading.RLock()
         self._loaded: dict[str, CST] = {}
         self._samplers: dict[str, Sampler] = {}
+        self._learned: dict[Path, OnnxLearnedTokenizer] = {}
         self.refusals: dict[str, str] = {}  # kind of prior -> why it can't be used
         if device != "cpu":
             check_torch()
@@ -81,6 +84,16 @@ class Models:
                         raise
                     raise ValueError(without_folder(error, kind)) from None
             return self._samplers[kind]
+
+    def learned(self, folder: Path) -> OnnxLearnedTokenizer:
+        """A learned tokenizer, to compare with. Raises ValueError, without the folder of the server."""
+        with self._lock:
+            if folder not in self._learned:
+                try:
+                    self._learned[folder] = OnnxLearnedTokenizer(folder, threads=self._options["threads"])
+                except ValueError as error:
+                    raise ValueError(str(error).replace(str(folder), folder.name)) from None
+            return self._learned[folder]
 
     def _load_cst(self, quality: str) -> CST:
         if self._device == "cpu":

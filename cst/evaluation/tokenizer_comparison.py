@@ -19,7 +19,6 @@ from cst.photos import Photos
 from cst.tokenizer.onnx_runtime import FILES, OnnxTokenizer
 from cst.tokenizer.protocol import Level, Tokenizer, bits_per_patch
 
-LEARNED = Path(__file__).parents[1] / "pretrained" / "learned"
 TIMED_SIZE = 256  # pixels
 REPEATS = 5
 FORMATS = ("JPEG", "WEBP")

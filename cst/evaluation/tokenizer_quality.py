@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from cst.artifact import find_artifact, replacing, write_json
-from cst.evaluation.tokenizer_comparison import LEARNED, compare, cst_methods, learned_methods
+from cst.evaluation.tokenizer_comparison import compare, cst_methods, learned_methods
 from cst.image_formats import FORMATS, at_bytes
 from cst.images import pad_to_multiple, to_float, to_image
+from cst.learned.config import packaged
 from cst.metrics import MAX_PSNR, l1, ms_ssim, psnr, ssim, usage
 from cst.photos import Photos, find_photos, is_validation
 from cst.tokenizer.config import PRETRAINED
@@ -155,8 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if flags.all_tokenizers:
         folder = find_artifact(flags.tokenizer or PRETRAINED)
-        learned = [*sorted(path.parent for path in LEARNED.glob("*/config.json")), *flags.learned]
-        methods = [*cst_methods(folder, flags.target), *learned_methods(learned)]
+        methods = [*cst_methods(folder, flags.target), *learned_methods([*packaged(), *flags.learned])]
         print(f"{compare(photos, methods)}\n\n{len(photos)} photos, shortest side {flags.size} pixels")
         return
     evaluation = Evaluation(find_artifact(flags.tokenizer or PRETRAINED), target=flags.target, codecs=flags.codecs)

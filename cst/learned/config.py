@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from cst.artifact import Artifact, from_dict
 from cst.tokenizer.protocol import Level
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained" / "learned"  # one folder per model
 FORMAT = "cst-learned-tokenizer"
 VERSION = 1
 
@@ -48,6 +50,20 @@ PRESETS = {
     "movq": LearnedConfig("modulated", factor=8, codes=256, code_width=64, groups=4),
     "tiny": LearnedConfig("residual", factor=8, codes=16, code_width=8, width=32, depth=3, ema=0.9),
 }
+
+TITLES = {
+    "vq-vae-linear": "VQ-VAE of linear patches (van den Oord et al., 2017)",
+    "vq-vae": "VQ-VAE (van den Oord et al., 2017)",
+    "vq-vae-8": "VQ-VAE of 8x8 patches (van den Oord et al., 2017)",
+    "vit-vqgan": "ViT-VQGAN (Yu et al., 2022)",
+    "rq-vae": "RQ-VAE (Lee et al., 2022)",
+    "movq": "MoVQ (Zheng et al., 2022)",
+}
+
+
+def packaged() -> list[Path]:
+    """The folders of the packaged learned tokenizers."""
+    return [PRETRAINED / name for name in TITLES if (PRETRAINED / name).is_dir()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,9 +33,9 @@ def color_scale(ticks: Sequence[str]) -> str:
     )
 
 
-def data_url(picture: Image.Image, format: str = "PNG") -> str:
-    """A picture as a data URL. WebP is lossy and takes a tenth of the bytes."""
+def data_url(picture: Image.Image, format: str = "PNG", quality: int = 80) -> str:
+    """A picture as a data URL. WebP is lossy and takes a tenth of the bytes. quality: of WebP."""
     buffer = io.BytesIO()
-    options = {"quality": 80, "method": 0} if format == "WEBP" else {}
+    options = {"quality": quality, "method": 0} if format == "WEBP" else {}
     picture.save(buffer, format, **options)
     return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

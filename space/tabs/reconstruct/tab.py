@@ -11,9 +11,10 @@ import gradio as gr
 from gradio.blocks import Block
 
 from cst.images import fit_within, load_image
+from cst.learned.config import packaged
 from space.events import MODEL_QUEUE, QUIET, Update, errors_as_messages, scroll_to
 from space.models import Models
-from space.tabs.reconstruct import reconstruction
+from space.tabs.reconstruct import compare, reconstruction
 from space.tabs.reconstruct.difference_map import FULL_SCALE, legend
 from space.tabs.reconstruct.reconstruction import OpenedFile, ReconstructionView
 from space.uploads import read_photo
@@ -108,6 +109,12 @@ class ReconstructTab:
                 self.jpeg = captioned_picture("JPEG", "at the same number of bytes")
                 self.webp = captioned_picture("WebP", "at the same number of bytes")
         self.table = gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
+        with (
+            gr.Column() as self.others,
+            gr.Accordion("Compare with learned tokenizers", open=False, visible=bool(packaged())) as self.compare_fold,
+        ):
+            self.compared = gr.HTML(label="comparison", elem_id="compared")
+        self.compared_numbers = gr.JSON(label="measurements", visible=False)
 
     @property
     def outputs(self) -> list[Block]:
@@ -115,7 +122,7 @@ class ReconstructTab:
         layers = [self.color, self.shape, self.texture, self.rendered]
         losses = [self.difference, self.jpeg, self.webp]
         api = [self.comparison, *layers, *losses, self.codes, self.cst, self.numbers, self.table]
-        sides = [self.introduction, self.stage, self.photo_sides, self.opened_sides]
+        sides = [self.introduction, self.stage, self.photo_sides, self.opened_sides, self.others, self.compare_fold]
         rows = [self.stop_row, self.codes_row, self.cst_row]
         return [*api, self.opened, *sides, *rows, self.details, self.losses]
 
@@ -140,6 +147,10 @@ class ReconstructTab:
         # Both at once: a photo that is only emptied is filled in again if the tab is opened at the next moment.
         upload.success(lambda: (None, None), None, [self.photo, self.shared.latest], **QUIET)
         upload.success(None, self.file, None, js=scroll_to("result"), api_visibility="private")
+        self.compare_fold.expand(
+            self.compare, [self.photo, self.detail], [self.compared, self.compared_numbers], api_name="compare",
+            show_progress_on=self.compared, **MODEL_QUEUE,
+        )  # fmt: skip
         self.stop_button.click(
             lambda: gr.update(visible=False), None, self.stop_row, cancels=[run, upload], api_visibility="private",
             queue=False,
@@ -194,6 +205,25 @@ class ReconstructTab:
             opened = yield from self.show_steps(reconstruction.open_cst(cst, file, progress), of_photo=False)
             views = reconstruction.render_opened(cst, opened, Path(folder), progress)
             yield from self.show_steps(views, opened, of_photo=False)
+
+    def compare(
+        self,
+        photo: str | None,
+        detail: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio looks for it there)
+    ) -> Iterator[Update]:
+        """Encode and decode a photo with CST and with every learned tokenizer.
+
+        photo: any picture file. detail: longest side in pixels, 128 to 2048; smaller photos are not enlarged. Returns
+        the pictures and numbers as HTML, and the numbers.
+        """
+        with errors_as_messages():
+            picture = read_photo(photo, int(detail), quiet=True)
+            count = 1 + len(packaged())
+            progress(0, "Comparing")
+            for rows in compare.compare(self.models, picture):
+                progress(len(rows) / count, "Comparing")
+                yield {self.compared: compare.comparison_html(rows), self.compared_numbers: compare.to_json(rows)}
 
     def show_steps(
         self,
@@ -253,6 +283,8 @@ class ReconstructTab:
             self.cst_row: gr.update(visible=is_done and content.cst is not None),
             self.details: gr.update(visible=view is not None),
             self.losses: gr.update(visible=of_photo),
+            self.others: gr.update(visible=of_photo),
+            self.compare_fold: gr.update(open=False),
         }
 
 
