@@ -19,7 +19,16 @@ from space.hosting.app_process import running_app
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that open a browser, and those whose fixtures train a model or start a process."""
     browser = {"browser", "visit"}
-    slow = {"page_url", "run_python", "codebooks_folder", "artifact", "prior_folder", "gpt_folder", "checkout"}
+    slow = {
+        "page_url",
+        "run_python",
+        "codebooks_folder",
+        "artifact",
+        "learned_folder",
+        "prior_folder",
+        "gpt_folder",
+        "checkout",
+    }
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if fixtures & browser:
@@ -110,6 +119,19 @@ def counted_artifact(tmp_path_factory: pytest.TempPathFactory, photos: Path, art
     folder = tmp_path_factory.mktemp("counted") / "artifact"
     shutil.copytree(artifact, folder)
     cst.training.count_codes.main(["--images", str(photos), "--tokenizer", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def learned_folder(tmp_path_factory: pytest.TempPathFactory, photos: Path, one_thread: None) -> Path:
+    """A tiny RQ-VAE, trained and exported by the commands. Shared: copy it before changing a file."""
+    from cst.training import export_learned, train_learned
+
+    folder = tmp_path_factory.mktemp("learned") / "rq-vae"
+    train_learned.main(
+        ["--model", "tiny", "--smoke", "--precision", "no", "--images", str(photos), "--out", str(folder)]
+    )
+    export_learned.main(["--tokenizer", str(folder), "--images", str(photos)])
     return folder
 
 

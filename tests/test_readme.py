@@ -21,8 +21,8 @@ COMMANDS = [
     for line in dict.fromkeys(block.splitlines())
 ]
 SERVERS = "app.py"  # started by tests/test_page.py
-LONG = ("space update-docs", "prior judge")  # tested on short commands, and with a stand-in for the network
-TRAINERS = {"retrain", "fit", "train"}
+LONG = ("space update-docs", "prior judge", "--all-tokenizers")  # tested on short commands, with a stand-in network
+TRAINERS = {"retrain", "fit", "train", "train-learned"}
 
 
 @pytest.fixture(scope="module")

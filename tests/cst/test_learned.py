@@ -12,7 +12,7 @@ from cst.learned.model import LearnedNet
 from cst.learned.onnx_runtime import OnnxLearnedTokenizer
 from cst.learned.quantize import Quantizer, k_means, nearest
 from cst.learned.torch_runtime import load_net, to_tokenizer
-from cst.training import export_learned, train_learned
+from cst.training import train_learned
 from cst.training.config import LEARNED_SMOKE
 from cst.training.train_learned import Trainer
 
@@ -184,17 +184,6 @@ def train(photos: Path, out: Path, **changes) -> list[dict]:
     out.mkdir(exist_ok=True)
     config = dataclasses.replace(SMOKE, **changes)
     return train_learned.train(Trainer("tiny", config, images=[str(photos)], out=out))
-
-
-@pytest.fixture(scope="module")
-def learned_folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny RQ-VAE, trained and exported by the commands."""
-    folder = tmp_path_factory.mktemp("learned") / "rq-vae"
-    train_learned.main(
-        ["--model", "tiny", "--smoke", "--precision", "no", "--images", str(photos), "--out", str(folder)]
-    )
-    export_learned.main(["--tokenizer", str(folder), "--images", str(photos)])
-    return folder
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(photos: Path, tmp_path: Path, one_thread: None):
