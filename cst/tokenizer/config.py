@@ -9,24 +9,33 @@ from cst.artifact import Artifact, from_dict
 FORMAT = "cst-tokenizer"
 VERSION = 1
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
-KERNEL = 3  # side of the convolutions that mix neighboring patches in RenderNet's blocks
 
 
 @dataclass(frozen=True)
 class RenderNetConfig:
-    """Sizes of RenderNet: `blocks` residual blocks of `width` -> `hidden` -> `width` channels."""
+    """Sizes of RenderNet: `blocks` residual blocks of `width` -> `hidden` -> `width` channels.
+
+    kernel: side of the convolutions that mix neighboring patches. depthwise: they mix no channels.
+    """
 
     width: int = 256
     hidden: int = 1024
     blocks: int = 12
+    kernel: int = 3
+    depthwise: bool = False
 
     @property
     def margin(self) -> int:
         """The radius of the receptive field: how many patches away, in rows and columns, a code affects the picture."""
-        return self.blocks * (KERNEL // 2)
+        return self.blocks * (self.kernel // 2)
 
 
-PRESETS = {"base": RenderNetConfig(), "tiny": RenderNetConfig(width=192, hidden=256, blocks=2)}
+PRESETS = {
+    "base": RenderNetConfig(),
+    "fast": RenderNetConfig(blocks=20, kernel=5, depthwise=True),
+    "tiny": RenderNetConfig(width=192, hidden=256, blocks=2),
+    "tiny-fast": RenderNetConfig(width=192, hidden=256, blocks=2, kernel=5, depthwise=True),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from cst.tokenizer.config import KERNEL, RenderNetConfig
+from cst.tokenizer.config import RenderNetConfig
 
 ACTIVATION_LIMIT = 6.0  # hidden states are trained to stay within this, so that 8 bits resolve them
 
@@ -16,15 +16,35 @@ ACTIVATION_LIMIT = 6.0  # hidden states are trained to stay within this, so that
 class Block(nn.Module):
     """3x3 conv without bias, BatchNorm, ReLU, 1x1 conv, residual; the last conv starts at zero."""
 
-    def __init__(self, width: int, hidden: int):
+    def __init__(self, config: RenderNetConfig):
         super().__init__()
-        self.spread = nn.Conv2d(width, hidden, KERNEL, padding=KERNEL // 2, bias=False)
+        width, hidden, kernel = config.width, config.hidden, config.kernel
+        self.spread = nn.Conv2d(width, hidden, kernel, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(hidden)
         self.gather = zero_conv(hidden, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, D, h, w) -> (B, D, h, w)."""
         return x + self.gather(F.relu(self.norm(self.spread(x))))
+
+
+class DepthwiseBlock(nn.Module):
+    """Depthwise conv without bias, BatchNorm, 1x1 conv, ReLU, 1x1 conv, residual; the last conv starts at zero.
+
+    The order of ConvNeXt (Liu et al., 2022, figure 4), with the operators that NPUs run in 8 bits.
+    """
+
+    def __init__(self, config: RenderNetConfig):
+        super().__init__()
+        width, hidden, kernel = config.width, config.hidden, config.kernel
+        self.mix = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.spread = nn.Conv2d(width, hidden, 1)
+        self.gather = zero_conv(hidden, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, D, h, w) -> (B, D, h, w)."""
+        return x + self.gather(F.relu(self.spread(self.norm(self.mix(x)))))
 
 
 class RenderNet(nn.Module):
@@ -50,7 +70,8 @@ class RenderNet(nn.Module):
             embedding = nn.Embedding(len(table), config.width)
             embedding.weight.data.copy_(start)
             self.embeddings.append(embedding)
-        self.blocks = nn.ModuleList(Block(config.width, config.hidden) for _ in range(config.blocks))
+        block = DepthwiseBlock if config.depthwise else Block
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.blocks))
         self.head = zero_conv(config.width, dims)
 
     def centroid_picture(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ class LossConfig:
 
     l1: float = 0.2
     l2: float = 10.0
+    distill: float = 10.0  # squared difference to the picture of --teacher, if there is one
     adversarial: float = 0.0
     range_penalty: float = 0.1  # keeps hidden states small enough for 8 bits
 

@@ -104,8 +104,8 @@ def share_weights(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
         if item.data_type == TensorProto.FLOAT:  # a convolution: cast (and scale) it back
             source, target = f"{name}_half", item.name
             steps = [helper.make_node("Cast", [source], [target], to=TensorProto.FLOAT)]
-            if name.endswith("spread.weight"):
-                block = name.removesuffix("spread.weight")
+            block = name.removesuffix("mix.weight").removesuffix("spread.weight")
+            if block != name and (name.endswith("mix.weight") or f"{block}mix.weight" not in stored):  # before the norm
                 scale = norm[f"{block}norm.weight"] / np.sqrt(norm[f"{block}norm.running_var"] + 1e-5)
                 scale = numpy_helper.from_array(scale.reshape(-1, 1, 1, 1).astype(np.float32), f"{block}scale")
                 shared.graph.initializer.append(scale)

@@ -31,13 +31,19 @@ def reconstruction_loss(
     range_penalty: torch.Tensor,
     config: LossConfig,
     discriminator: nn.Module | None = None,
+    taught: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The weighted sum that RenderNet minimizes, a scalar. picture, original: (B, 3, H, W) float32."""
+    """The weighted sum that RenderNet minimizes, a scalar. picture, original: (B, 3, H, W) float32.
+
+    taught: the picture that a larger network renders from the same tokens (Hinton et al., 2015).
+    """
     loss = config.range_penalty * range_penalty
     if config.l1:
         loss = loss + config.l1 * F.l1_loss(picture, original)
     if config.l2:
         loss = loss + config.l2 * F.mse_loss(picture, original)
+    if taught is not None:
+        loss = loss + config.distill * F.mse_loss(picture, taught)
     if discriminator is not None:
         loss = loss - config.adversarial * discriminator(picture).mean()
     return loss

@@ -23,7 +23,7 @@ from cst.photos import Photos, find_photos, split
 from cst.tokenizer.codebooks import Codebooks
 from cst.tokenizer.config import PRESETS, TokenizerConfig
 from cst.tokenizer.rendernet import RenderNet
-from cst.tokenizer.torch_runtime import TorchEncoder
+from cst.tokenizer.torch_runtime import TorchEncoder, TorchTokenizer
 from cst.training import checkpoint
 from cst.training.config import TRAIN_SMOKE, LossConfig, TrainConfig
 from cst.training.losses import Discriminator, discriminator_loss, reconstruction_loss
@@ -60,7 +60,16 @@ def plot(history: list[dict], centroid_psnr: float, path: Path) -> None:
 class Trainer:
     """The networks, optimizers, data, validation and checkpoint of a run."""
 
-    def __init__(self, config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path):
+    def __init__(
+        self,
+        config: TrainConfig,
+        losses: LossConfig,
+        *,
+        codebooks: Path,
+        images: list[str],
+        out: Path,
+        teacher: Path | None = None,
+    ):
         self.config, self.losses, self.codebooks, self.out = config, losses, codebooks, out
         self.tokenizer = TokenizerConfig.load(codebooks)
         tables = Codebooks.of_artifact(codebooks, self.tokenizer)
@@ -80,6 +89,7 @@ class Trainer:
         # Each process draws its own crops.
         seed = config.seed + 7919 * self.accelerator.process_index
         self.crops = Crops(Photos(training), size=config.size, batch=config.batch, scales=config.scales, seed=seed)
+        self.teacher = None if teacher is None else self._load_teacher(teacher)
         self._build(tables)
         if self.is_main:
             self.validation = Validation(
@@ -92,10 +102,22 @@ class Trainer:
                 f"bf16 {bf16}, from step {self.first}"
             )
 
+    def _load_teacher(self, folder: Path) -> RenderNet:
+        """A trained network of the same codebooks, to learn from. Raises ValueError for other codebooks."""
+        teacher = TorchTokenizer(folder, device=self.device)
+        if teacher.fingerprint != self.tokenizer.fingerprint:
+            raise ValueError(
+                f"the teacher '{folder}' renders tokens of the tokenizer {teacher.fingerprint}, not of "
+                f"{self.tokenizer.fingerprint}; accepted: a teacher with the same codebooks"
+            )
+        return teacher.net.requires_grad_(False)
+
     def _build(self, tables: Codebooks) -> None:
         """Create the networks and optimizers, and restore them from the checkpoint if there is one."""
         torch.manual_seed(self.config.seed)
         net = RenderNet(PRESETS[self.config.preset], tables.tables, patch=tables.patch)
+        if self.teacher is not None and self.teacher.config.width == net.config.width:
+            net.embeddings.load_state_dict(self.teacher.embeddings.state_dict())
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(net).requires_grad_(False)
         self.modules: dict[str, torch.nn.Module] = {"net": self.net, "ema": self.ema}
@@ -131,8 +153,10 @@ class Trainer:
         self._set_mode(step)
         with self.accelerator.autocast():
             picture, range_penalty = self.model(tokens, with_range_penalty=True)
+            with torch.no_grad():
+                taught = None if self.teacher is None else self.teacher(tokens).float()
         picture = picture.float()
-        loss = reconstruction_loss(picture, original, range_penalty, self.losses, self.discriminator)
+        loss = reconstruction_loss(picture, original, range_penalty, self.losses, self.discriminator, taught)
         value = loss.item()
         if not math.isfinite(value):
             saved = f"the last checkpoint is '{self.state}'" if self.state.exists() else "there is no checkpoint yet"
@@ -177,10 +201,9 @@ class Trainer:
         checkpoint.save(self.state, modules=self.modules, optimizers=self.optimizers, progress=progress)
 
 
-def train(config: TrainConfig, losses: LossConfig, *, codebooks: Path, images: list[str], out: Path) -> list[dict]:
-    """Train, resuming the run in `out` if there is one -> the history of validations."""
-    out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, losses, codebooks=codebooks, images=images, out=out)
+def train(trainer: Trainer) -> list[dict]:
+    """Train, resuming the run in its folder if there is one -> the history of validations."""
+    config, out = trainer.config, trainer.out
     saved, running = time.monotonic(), math.nan
     bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
     for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):
@@ -209,11 +232,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--codebooks", type=Path, required=True, help="folder made by python -m cst fit")
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="folders, zip archives or photos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact; an interrupted run resumes")
+    parser.add_argument("--teacher", type=Path, metavar="DIR", help="a trained tokenizer to learn from")
     parser.add_argument("--smoke", action="store_true", help="a test run of under a minute")
     add_dataclass_flags(parser, TrainConfig)
     add_dataclass_flags(parser, LossConfig)
     flags = parser.parse_args(arguments)
     config = dataclass_from_flags(TrainConfig, flags, start=TRAIN_SMOKE if flags.smoke else None)
-    train(
-        config, dataclass_from_flags(LossConfig, flags), codebooks=flags.codebooks, images=flags.images, out=flags.out
-    )
+    flags.out.mkdir(parents=True, exist_ok=True)
+    losses = dataclass_from_flags(LossConfig, flags)
+    train(Trainer(config, losses, codebooks=flags.codebooks, images=flags.images, out=flags.out, teacher=flags.teacher))

@@ -27,7 +27,8 @@ def test_every_loss_is_finite_and_has_a_gradient(name, pair):
     discriminator = Discriminator(width=8) if name == "adversarial" else None
     penalty = picture.square().mean()
     config = dataclasses.replace(NONE, **{name: 2.0})
-    loss = reconstruction_loss(picture, original, penalty, config, discriminator)
+    taught = original.flip(0) if name == "distill" else None
+    loss = reconstruction_loss(picture, original, penalty, config, discriminator, taught)
     loss.backward()
     assert loss.isfinite()
     assert picture.grad.isfinite().all()

@@ -36,7 +36,14 @@ def tokenizer(artifact) -> TorchTokenizer:
     return TorchTokenizer(artifact)
 
 
-@pytest.mark.parametrize("config", [PRESETS["tiny"], RenderNetConfig(width=8, hidden=12, blocks=3)], ids=["tiny", "8"])
+CONFIGS = {
+    "tiny": PRESETS["tiny"],
+    "8": RenderNetConfig(width=8, hidden=12, blocks=3),
+    "depthwise": RenderNetConfig(width=8, hidden=12, blocks=3, kernel=5, depthwise=True),
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("grid", GRIDS)
 def test_the_untrained_network_returns_the_centroid_picture(config, grid):
     codebooks, tokens = make_codebooks(), make_tokens(0, *grid)

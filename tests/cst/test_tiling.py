@@ -41,21 +41,23 @@ def test_margins_of_the_largest_photo_cost_little(max_patches, most):
     assert total / 256**2 < most
 
 
-def test_the_margin_is_the_radius_of_the_receptive_field(one_thread):
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_the_margin_is_the_radius_of_the_receptive_field(depthwise, one_thread):
     import torch
 
-    config = RenderNetConfig(width=8, hidden=12, blocks=3)
+    blocks, kernel = (2, 5) if depthwise else (3, 3)
+    config = RenderNetConfig(width=8, hidden=12, blocks=blocks, kernel=kernel, depthwise=depthwise)
     net = RenderNet(config, make_codebooks().tables).eval()
     for parameter in net.parameters():
         torch.nn.init.uniform_(
             parameter, 0.1, 0.2, generator=torch.Generator().manual_seed(0)
         )  # so that nothing is cut off
-    tokens = torch.from_numpy(make_tokens(0, 1, 9, 9))
+    tokens = torch.from_numpy(make_tokens(0, 1, 13, 13))
     changed = tokens.clone()
-    changed[0, 2, 4, 4] = (changed[0, 2, 4, 4] + 1) % 64
+    changed[0, 2, 6, 6] = (changed[0, 2, 6, 6] + 1) % 64
     with torch.no_grad():
-        gap = (net(changed) - net(tokens)).abs().amax((0, 1)).reshape(9, 8, 9, 8).amax((1, 3)) > 0  # (h, w)
-    far = (np.abs(np.indices((9, 9)) - 4)).max(0)
+        gap = (net(changed) - net(tokens)).abs().amax((0, 1)).reshape(13, 8, 13, 8).amax((1, 3)) > 0  # (h, w)
+    far = (np.abs(np.indices((13, 13)) - 6)).max(0)
     assert np.array_equal(gap.numpy(), far <= config.margin)
 
 

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -40,6 +41,26 @@ def train(photos, codebooks_folder):
 def largest_gap(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     assert set(one) == set(other)
     return max((one[name].double() - other[name].double()).abs().max().item() for name in one)
+
+
+def test_a_small_network_learns_from_a_larger_one_and_is_exported(train, artifact, photos, tmp_path, capsys):
+    state = train(tmp_path, "--preset", "tiny-fast", "--teacher", str(artifact))
+    teacher = load_file(artifact / "rendernet.safetensors")
+    table = "embeddings.0.weight"  # of equal width: it starts from the teacher's
+    assert (state[f"net/{table}"] - teacher[table].float()).abs().mean() < 0.02
+    cst.training.export_rendernet.main(["--tokenizer", str(tmp_path), "--images", str(photos)])
+    printed = capsys.readouterr().out
+    assert float(re.search(r"largest difference ([\d.e-]+)", printed)[1]) < 1e-4
+    assert float(re.search(r"int8 loses (-?[\d.]+) dB", printed)[1]) < 0.1
+    operators = {node.op_type for node in onnx.load(tmp_path / "rendernet.int8.onnx").graph.node}
+    assert "BatchNormalization" not in operators and "Conv" in operators
+
+
+def test_a_teacher_of_other_codebooks_is_refused(train, artifact, photos, tmp_path):
+    cst.training.fit_codebooks.main(["--images", str(photos), "--out", str(tmp_path / "other"), *FIT, "--seed", "1"])
+    paths = ["--codebooks", str(tmp_path / "other"), "--images", str(photos), "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match="accepted: a teacher with the same codebooks"):
+        cst.training.train_rendernet.main([*paths, *QUICK, "--teacher", str(artifact)])
 
 
 @pytest.mark.parametrize("losses", [[], EVERY_LOSS], ids=["base", "every loss"])
@@ -179,7 +200,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(train, tmp_p
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--preset", "huge"], "no preset 'huge'; accepted: base, tiny"),
+        (["--preset", "huge"], "no preset 'huge'; accepted: base, fast, tiny, tiny-fast"),
         (["--size", "30"], "crops of 30 pixels; accepted: multiples of the patch, 8"),
         (["--size", "0"], "crops of 0 pixels"),
     ],
@@ -205,7 +226,10 @@ def test_the_smoke_preset_runs_as_a_command(run_python, photos, codebooks_folder
     assert "step/s" in done.stderr or "s/step" in done.stderr  # progress
     assert TorchTokenizer(tmp_path).net.config.blocks == 2
     refused = run_python("-m", "cst", "train", "--smoke", *paths[:4], "--out", tmp_path / "other", "--preset", "huge")
-    assert (refused.returncode, refused.stderr) == (2, "error: no preset 'huge'; accepted: base, tiny\n")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "error: no preset 'huge'; accepted: base, fast, tiny, tiny-fast\n",
+    )
 
 
 @pytest.mark.parametrize("losses", [[], EVERY_LOSS], ids=["base", "every loss"])
