@@ -43,12 +43,12 @@ def test_a_press_on_a_kind_grows_a_picture_coarse_to_fine(open_tab: Callable[...
             if (words && image) window.seen.push([words.innerText, getComputedStyle(image).imageRendering]);
         }).observe(document.getElementById("drawn"), {subtree: true, childList: true, attributes: true});
     }""")
-    press(page, "Sunflower")
+    press(page, "Hibiscus")
     wait_until_done(page)
-    expect(page.locator("#kind input")).to_have_value("Sunflower")
+    expect(page.locator("#kind input")).to_have_value("Hibiscus")
     seen = page.evaluate("window.seen")
     told = list(dict.fromkeys(words for words, _ in seen))
-    assert told[-1].startswith("Sunflower, drawn by GPT")
+    assert told[-1].startswith("Hibiscus, drawn by GPT")
     assert {"Writing colors, 32 × 32", "Writing shapes, 32 × 32", "Writing textures, 32 × 32"} <= set(told)
     only_colors = [f"Writing colors, {side} × {side}" for side in (4, 8, 16)]
     assert all(rendering == "pixelated" for words, rendering in seen if words in only_colors)
@@ -94,14 +94,14 @@ def test_stop_keeps_what_there_is_and_another_kind_takes_over(open_tab: Callable
     number = page.get_by_label("number input for Pictures")
     number.fill("1")
     number.blur()
-    press(page, "Sunflower")
-    expect(page.locator("#live .words")).to_contain_text("Sunflower, drawn by GPT", timeout=PATIENCE)
+    press(page, "Hibiscus")
+    expect(page.locator("#live .words")).to_contain_text("Hibiscus, drawn by GPT", timeout=PATIENCE)
     expect(page.locator("#live img")).to_have_count(1)
 
 
 def test_earlier_pictures_come_back_and_are_used_on_the_other_tabs(open_tab: Callable[..., Page]):
     page = open_tab()
-    for kind in ("Rose", "Sunflower"):
+    for kind in ("Rose", "Hibiscus"):
         press(page, kind)
         expect(page.locator("#live .words")).to_contain_text(f"{kind}, drawn by GPT", timeout=PATIENCE)
     strip, viewer = page.locator("#drawn .earlier button"), page.locator("#drawn .block.viewer")
@@ -127,7 +127,7 @@ def test_earlier_pictures_come_back_and_are_used_on_the_other_tabs(open_tab: Cal
         assert same
     page.get_by_role("tab", name="Sample").click()
     strip.nth(0).click()
-    expect(page.locator("#live .words")).to_contain_text("Sunflower, drawn by GPT")
+    expect(page.locator("#live .words")).to_contain_text("Hibiscus, drawn by GPT")
     expect(viewer).to_be_hidden()
 
 
@@ -177,7 +177,7 @@ def test_four_pictures_lie_two_by_two(open_tab: Callable[..., Page], width: int)
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_second_visitor_reads_the_place_in_the_queue_and_may_leave_it(open_tab: Callable[..., Page], width: int):
     first, second = open_tab(width, count=8), open_tab(width)
-    press(first, "Sunflower")
+    press(first, "Hibiscus")
     expect(first.get_by_role("button", name="Stop")).to_be_visible(timeout=PATIENCE)
     press(second, "Rose")
     waiting, place = second.get_by_text("Waiting for the model"), second.locator(".waiting .progress-text")

@@ -16,7 +16,7 @@ from space.tabs.sample.settings import build_settings, fill_in, follow_model
 from space.widgets.intro import explain
 
 PHOTO = Path(__file__).parents[2] / "examples" / "blossom.webp"
-FAVORITES = ("Sunflower", "Rose", "Water Lily", "Passion Flower", "Moon Orchid", "Poinsettia", "Oxeye Daisy")
+FAVORITES = ("Rose", "Water Lily", "Hibiscus", "Common Dandelion", "Moon Orchid", "Oxeye Daisy", "Poinsettia")
 STEPS = (
     ("Color", "The model draws 4 × 4 colors, then 8 × 8, then a picture of half the size, then {} colors."),
     ("Shape", "From these colors and the small picture, it draws a shape for every patch."),
