@@ -15,7 +15,7 @@ VERBS = {
     "export": Verb("prior.training.export", "export a prior to ONNX"),
     "evaluate": Verb("prior.evaluation.likelihood", "bits per token on held-out photos, or a search for copies"),
     "judge": Verb("prior.evaluation.judge", "how far drawn pictures are from photos of the same kinds"),
-    "probe": Verb("prior.evaluation.probe", "how well a class can be read from each layer of the GPT"),
+    "probe": Verb("prior.evaluation.probe", "how well a class can be read from the GPT's network of 16x16 colors"),
     "benchmark": Verb("prior.evaluation.speed", "speed of sampling, against transformers' generate()"),
     "benchmark-training": Verb(
         "prior.evaluation.training_speed", "speed of training a GPT, and operations per picture"

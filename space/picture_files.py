@@ -1,12 +1,11 @@
 """Write the file of a picture once, and whole."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from gradio import processing_utils
 from PIL import Image
-
-from cst.artifact import replacing
 
 
 def write_pictures_once() -> None:
@@ -18,13 +17,15 @@ def write_pictures_once() -> None:
 
 
 def save_picture(picture: Image.Image, cache_dir: str, name: str = "image", format: str = "webp") -> str:
-    """Save a picture below `cache_dir`, unless it is there -> its path."""
+    """Save a picture below `cache_dir`, unless it is there -> its path. Several threads may save the same one."""
     data = processing_utils.encode_pil_to_bytes(picture, format)
     path = Path(cache_dir).resolve() / processing_utils.hash_bytes(data) / f"{name}.{format}"
     try:
         os.utime(path)  # `delete_cache` deletes what was not used for a while
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            part.write_bytes(data)
+        handle, part = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(part).replace(path)
     return str(path)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cst.evaluation.picture_features import DEPTHS, kid, network_features
+from cst.evaluation.picture_features import DEPTHS, kid, network, network_features
 from cst.image_formats import at_bytes
 from cst.images import pad_to_multiple, to_float, to_image
 from cst.learned.onnx_runtime import DECODER, ENCODER, OnnxLearnedTokenizer
@@ -22,6 +22,10 @@ from cst.tokenizer.protocol import Level, Tokenizer, bits_per_patch
 TIMED_SIZE = 256  # pixels
 REPEATS = 5
 FORMATS = ("JPEG", "WEBP")
+ABOUT_KID = (
+    "KID is by EfficientNet-lite2. ViT-VQGAN, RQ-VAE and MoVQ were trained with a loss by its smaller sibling, lite0, "
+    "which favors them."
+)
 COLUMNS = (
     "tokenizer", "bits/pixel", "PSNR dB", "SSIM", "L1", "KID x1000", "codes used", "perplexity", "encode ms",
     "decode ms", "MB",
@@ -96,13 +100,9 @@ def cst_methods(folder: Path, target: str) -> Iterator[Method]:
         def encode(images: np.ndarray, count: int = count) -> np.ndarray:
             return tokenizer.encode(images)[:, :count]
 
-        levels = tokenizer.levels
-        if count < len(levels):  # `centroid_picture` takes all levels
-            yield Method(
-                f"CST, {name}", tokenizer.patch, levels[:count], encode, pad_levels(decode, len(levels)), books
-            )
-        else:
-            yield Method(f"CST, {name}", tokenizer.patch, levels, encode, decode, books)
+        levels = tokenizer.levels[:count]
+        all_levels = pad_levels(decode, len(tokenizer.levels))  # `centroid_picture` takes all of them
+        yield Method(f"CST, {name}", tokenizer.patch, levels, encode, all_levels, books)
     weights = {"float": files["rendernet.safetensors"], "int8": files[FILES["int8"]]}
     for precision, net in nets.items():
         words = {"float": "CST, rendered, float", "int8": "CST, rendered, 8 bits"}[precision]
@@ -126,8 +126,10 @@ def learned_methods(folders: Sequence[Path]) -> Iterator[Method]:
 def compare(photos: Photos, methods: list[Method]) -> str:
     """Measure every readable photo with every method -> a Markdown table, sorted by bits per pixel.
 
-    KID is of EfficientNet-lite2 features that are standardized by those of the photos, the mean of two depths.
+    KID is of EfficientNet-lite2 features that are standardized by those of the photos, the mean of two depths. Raises
+    ValueError without the network's package, and for less than two photos.
     """
+    network()
     originals, formats = [], {name: Method(name, 8, (), lambda x: x, lambda x: x, math.nan) for name in FORMATS}
     rate = max(bits_per_patch(method.levels) / method.patch**2 for method in methods if method.name.startswith("CST"))
     for photo in tqdm(photos, total=len(photos), unit="photo"):
@@ -150,7 +152,7 @@ def compare(photos: Photos, methods: list[Method]) -> str:
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
     for method in sorted([*methods, *formats.values()], key=lambda each: np.mean([bits for bits, *_ in each.values])):
         lines.append(row(method, distance(method.pictures, reference)))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"{len(originals)} photos. {ABOUT_KID}"])
 
 
 def distance(pictures: list[Image.Image], reference: dict[str, np.ndarray]) -> float:

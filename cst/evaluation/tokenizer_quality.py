@@ -157,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
     if flags.all_tokenizers:
         folder = find_artifact(flags.tokenizer or PRETRAINED)
         methods = [*cst_methods(folder, flags.target), *learned_methods([*packaged(), *flags.learned])]
-        print(f"{compare(photos, methods)}\n\n{len(photos)} photos, shortest side {flags.size} pixels")
+        print(f"{compare(photos, methods)} Shortest side {flags.size} pixels.")
         return
     evaluation = Evaluation(find_artifact(flags.tokenizer or PRETRAINED), target=flags.target, codecs=flags.codecs)
     too_small = 0

@@ -1,1 +1,1 @@
-"""Learned tokenizers of the literature, small, to compare K-means with."""
+"""Small versions of published learned tokenizers, to compare with K-means."""

@@ -22,7 +22,7 @@ class OnnxLearnedTokenizer(LearnedTokenizer):
         if not {ENCODER, DECODER} <= set(config.files):
             raise ValueError(
                 f"'{folder}' has no {ENCODER} and {DECODER}; make them with "
-                f"python -m cst export-learned --tokenizer {folder}"
+                f"python -m cst export-learned --tokenizer {folder} --images PHOTOS"
             )
         open_session = load_onnxruntime().InferenceSession
         encoder, decoder = (

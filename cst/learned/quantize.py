@@ -8,7 +8,7 @@ from cst.learned.config import LearnedConfig
 
 COMMITMENT = 0.25  # beta of van den Oord et al. (2017), section 3.2
 COUNT_DECAY = 0.99  # of codebooks trained by gradients
-UNUSED = 0.02  # uses per step below which a code is replaced
+UNUSED = 0.02  # uses per step, averaged over about a hundred steps, below which a code is replaced
 LLOYD_STEPS = 10
 
 
@@ -46,10 +46,12 @@ class Quantizer(nn.Module):
 
     def encode(self, z: Tensor) -> Tensor:
         """(B, D, h, w) -> (B, L, h, w) int64 codes; level = group * depth + depth of the residual."""
-        rest, codes = self.rows(z), []
-        for _ in range(self.config.depth):
-            codes.append(nearest(rest, self.codebook))
-            rest = rest - self.codebook[codes[-1]]
+        codes = []
+        with torch.autocast(z.device.type, enabled=False):
+            rest = self.rows(z)
+            for _ in range(self.config.depth):
+                codes.append(nearest(rest, self.codebook))
+                rest = rest - self.codebook[codes[-1]]
         b, _, h, w = z.shape
         return torch.stack(codes, 1).view(b, self.config.groups, h, w, -1).movedim(-1, 2).flatten(1, 2)
 
@@ -68,16 +70,17 @@ class Quantizer(nn.Module):
             rows = self.rows(z)
             if not self.started:
                 return self._join(rows, z), rows.new_zeros(())
-            total, loss = torch.zeros_like(rows), rows.new_zeros(())
+            total, loss, seen = torch.zeros_like(rows), rows.new_zeros(()), []
             for _ in range(self.config.depth):
                 rest = (rows - total).detach()
                 codes = nearest(rest, self.codebook.detach())
-                if self.training:
-                    self._observe(rest, codes)
+                seen.append((rest, codes))
                 total = total + self.codebook[codes]
                 loss = loss + COMMITMENT * F.mse_loss(rows, total.detach())
                 if not self.config.ema:
                     loss = loss + F.mse_loss(total, rows.detach())
+            if self.training:
+                self._observe(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
             return self._join(rows + (total - rows).detach(), z), loss / self.config.depth
 
     def _join(self, rows: Tensor, z: Tensor) -> Tensor:
@@ -110,8 +113,8 @@ class Quantizer(nn.Module):
         self.started.fill_(True)
 
     @torch.no_grad()
-    def restart_unused(self, z: Tensor) -> int:
-        """Replace codes that are hardly used by vectors of a batch (Lee et al., 2022, section 3.1) -> how many."""
+    def restart_unused(self, z: Tensor) -> Tensor:
+        """Replace codes that are hardly used by vectors of a batch (Lee et al., 2022, section 3.1) -> which, (n,)."""
         rest = self.rows(z)
         pool = [rest]
         for _ in range(self.config.depth - 1):
@@ -121,7 +124,7 @@ class Quantizer(nn.Module):
         vectors = torch.cat(pool)
         self.table[unused] = vectors[torch.randint(len(vectors), (len(unused),), device=z.device)]
         self.sums[unused], self.counts[unused] = self.table[unused], 1.0
-        return len(unused)
+        return unused
 
 
 def nearest(rows: Tensor, table: Tensor) -> Tensor:

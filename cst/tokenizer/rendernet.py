@@ -14,7 +14,7 @@ ACTIVATION_LIMIT = 6.0  # hidden states are trained to stay within this, so that
 
 
 class Block(nn.Module):
-    """3x3 conv without bias, BatchNorm, ReLU, 1x1 conv, residual; the last conv starts at zero."""
+    """Conv (3x3) without bias, BatchNorm, ReLU, 1x1 conv, residual; the last conv starts at zero."""
 
     def __init__(self, config: RenderNetConfig):
         super().__init__()

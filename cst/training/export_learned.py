@@ -71,15 +71,17 @@ def to_onnx(graph: nn.Module, name: str, example: Tensor, output: str, factor: i
     return program.model_proto
 
 
-def store_in_8_bits(model: onnx.ModelProto) -> None:
+def store_in_8_bits(model: onnx.ModelProto, codebook: np.ndarray) -> None:
     """Store large tensors in int8 with a scale per first index (matrices: per column), dequantized when loaded.
 
-    The codebook stays in float32: it decides which code is nearest.
+    The codebook stays in float32, in any form that the exporter gave it: it decides which code is nearest.
     """
     nodes = []
     for item in model.graph.initializer:
         values = numpy_helper.to_array(item)
-        if values.dtype != np.float32 or values.size < SMALL or "quantizer" in item.name or values.ndim < 2:
+        if values.dtype != np.float32 or values.size < SMALL or values.ndim < 2:
+            continue
+        if values.shape in (codebook.shape, codebook.T.shape):
             continue
         axis = 1 if values.ndim == 2 else 0
         others = tuple(i for i in range(values.ndim) if i != axis)
@@ -104,7 +106,7 @@ def export(folder: Path) -> None:
         DECODER: to_onnx(DecoderGraph(net), "tokens", torch.zeros(2, levels, 2, 3, dtype=torch.int32), "picture", 1),
     }
     for name, model in graphs.items():
-        store_in_8_bits(model)
+        store_in_8_bits(model, net.quantizer.table.detach().numpy())
         with replacing(folder / name) as part:
             onnx.save(model, part)
     config.with_files(folder, ENCODER, DECODER).save(folder)

@@ -1,4 +1,4 @@
-"""Train a learned tokenizer of the literature, to compare K-means with.
+"""Train a small version of a published learned tokenizer, to compare with K-means.
 
 python -m cst train-learned --model rq-vae --images photos/ --out runs/rq-vae
 """
@@ -47,15 +47,25 @@ class Trainer:
         factor = self.artifact.model.factor
         if config.size < factor or config.size % factor:
             raise ValueError(f"crops of {config.size} pixels; accepted: multiples of {factor}")
+        for setting in ("steps", "batch", "restart_every", "k_means_batches", "validate_every", "validate_on"):
+            if getattr(config, setting) < 1:
+                raise ValueError(f"{setting} {getattr(config, setting)}; accepted: at least 1")
+        if not 0 <= config.quantize_from < config.steps:
+            raise ValueError(
+                f"quantize_from {config.quantize_from}; accepted: from 0 to before the last of {config.steps} steps"
+            )
         training, held_out = split(find_photos(images))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.bf16 = use_bf16(config.precision, device)
         self.accelerator = Accelerator(mixed_precision="bf16" if self.bf16 else "no", cpu=device.type == "cpu")
-        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
+        if self.accelerator.num_processes > 1:
+            raise ValueError("a learned tokenizer is trained by one process; start it without accelerate launch")
+        self.device = self.accelerator.device
         settings = {"model": model, **dataclasses.asdict(config)}
-        check_settings(out / "training.json", settings, training, write=self.is_main)
-        seed = config.seed + 7919 * self.accelerator.process_index
-        self.crops = Crops(Photos(training), size=config.size, batch=config.batch, scales=config.scales, seed=seed)
+        check_settings(out / "training.json", settings, training, write=True)
+        self.crops = Crops(
+            Photos(training), size=config.size, batch=config.batch, scales=config.scales, seed=config.seed
+        )
         self._build()
         photos = Photos(held_out, shortest=256)
         self.originals = [
@@ -63,12 +73,11 @@ class Trainer:
         ]
         if not self.originals:
             raise ValueError("none of the held-out photos can be read; check the --images")
-        if self.is_main:
-            print(
-                f"{model}: {len(training)} photos, {len(held_out)} held out; "
-                f"{sum(p.numel() for p in self.net.parameters()) / 1e6:.1f}M parameters on {self.device}, "
-                f"bf16 {self.bf16}, from step {self.first}"
-            )
+        print(
+            f"{model}: {len(training)} photos, {len(held_out)} held out; "
+            f"{sum(p.numel() for p in self.net.parameters()) / 1e6:.1f}M parameters on {self.device}, "
+            f"bf16 {self.bf16}, from step {self.first}"
+        )
 
     def _build(self) -> None:
         """Create the networks and optimizers, and restore them from the checkpoint if there is one."""
@@ -151,7 +160,8 @@ class Trainer:
             self.ema.quantizer.load_state_dict(quantizer.state_dict())
         elif step > config.quantize_from and step % config.restart_every == 0 and step < 0.9 * config.steps:
             self.net.eval()
-            quantizer.restart_unused(self.net.encoder(original * 2 - 1))
+            restarted = quantizer.restart_unused(self.net.encoder(original * 2 - 1))
+            self.ema.quantizer.table[restarted] = quantizer.table[restarted]
 
     def validate(self, step: int, error: float) -> None:
         """Measure the averaged network on whole held-out photos, and save it with a sheet of pictures."""
@@ -195,16 +205,16 @@ def train(trainer: Trainer) -> list[dict]:
     """Train, resuming the run in its folder if there is one -> the history of validations."""
     config = trainer.config
     saved, running = time.monotonic(), math.nan
-    bar = tqdm(total=config.steps, initial=trainer.first, disable=not trainer.is_main, unit="step", mininterval=5)
+    bar = tqdm(total=config.steps, initial=trainer.first, unit="step", mininterval=5)
     for step, batch in enumerate(trainer.crops.ahead(trainer.first, config.steps), trainer.first):
         error = trainer.step(step, batch)
         running = error if math.isnan(running) else 0.98 * running + 0.02 * error
         bar.update()
         bar.set_postfix(psnr=f"{-10 * math.log10(running):.2f}", refresh=False)
         last = step + 1 == config.steps
-        if trainer.is_main and (last or (step + 1) % config.validate_every == 0):
+        if last or (step + 1) % config.validate_every == 0:
             trainer.validate(step + 1, running)
-        if trainer.is_main and (last or time.monotonic() - saved > 60 * config.checkpoint_minutes):
+        if last or time.monotonic() - saved > 60 * config.checkpoint_minutes:
             trainer.save(step + 1)
             saved = time.monotonic()
     bar.close()
@@ -223,5 +233,4 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parser.parse_args(arguments)
     start = LEARNED_SMOKE if flags.smoke else LEARNED_TRAIN.get(flags.model)
     config = dataclass_from_flags(LearnedTrainConfig, flags, start=start)
-    flags.out.mkdir(parents=True, exist_ok=True)
     train(Trainer(flags.model, config, images=flags.images, out=flags.out))

@@ -10,6 +10,7 @@ import math
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,13 +84,15 @@ class Trainer:
         bf16 = use_bf16(config.precision, device)
         self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=device.type == "cpu")
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
-        settings = {**dataclasses.asdict(config), **dataclasses.asdict(losses)}
+        self.teacher: RenderNet | None = None
+        settings: dict[str, Any] = {**dataclasses.asdict(config), **dataclasses.asdict(losses), "teacher": None}
+        if teacher is not None:
+            self.teacher, settings["teacher"] = self._load_teacher(teacher)
         check_settings(out / "training.json", settings, training, write=self.is_main)
         self.encoder = TorchEncoder(tables, self.device)
         # Each process draws its own crops.
         seed = config.seed + 7919 * self.accelerator.process_index
         self.crops = Crops(Photos(training), size=config.size, batch=config.batch, scales=config.scales, seed=seed)
-        self.teacher = None if teacher is None else self._load_teacher(teacher)
         self._build(tables)
         if self.is_main:
             self.validation = Validation(
@@ -102,15 +105,15 @@ class Trainer:
                 f"bf16 {bf16}, from step {self.first}"
             )
 
-    def _load_teacher(self, folder: Path) -> RenderNet:
-        """A trained network of the same codebooks, to learn from. Raises ValueError for other codebooks."""
+    def _load_teacher(self, folder: Path) -> tuple[RenderNet, str]:
+        """A trained network of the same codebooks, and a hash of its weights. Raises ValueError for other codebooks."""
         teacher = TorchTokenizer(folder, device=self.device)
         if teacher.fingerprint != self.tokenizer.fingerprint:
             raise ValueError(
                 f"the teacher '{folder}' renders tokens of the tokenizer {teacher.fingerprint}, not of "
                 f"{self.tokenizer.fingerprint}; accepted: a teacher with the same codebooks"
             )
-        return teacher.net.requires_grad_(False)
+        return teacher.net.requires_grad_(False), teacher.config.files["rendernet.safetensors"][:8]
 
     def _build(self, tables: Codebooks) -> None:
         """Create the networks and optimizers, and restore them from the checkpoint if there is one."""
@@ -238,6 +241,5 @@ def main(arguments: list[str] | None = None) -> None:
     add_dataclass_flags(parser, LossConfig)
     flags = parser.parse_args(arguments)
     config = dataclass_from_flags(TrainConfig, flags, start=TRAIN_SMOKE if flags.smoke else None)
-    flags.out.mkdir(parents=True, exist_ok=True)
     losses = dataclass_from_flags(LossConfig, flags)
     train(Trainer(config, losses, codebooks=flags.codebooks, images=flags.images, out=flags.out, teacher=flags.teacher))

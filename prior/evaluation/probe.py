@@ -1,4 +1,4 @@
-"""A linear probe: how well a class can be read from each layer of the GPT's color network, trained without that use.
+"""A linear probe: how well a class can be read from each layer of the GPT's network of 16x16 colors.
 
 python -m prior probe --images flowers/
 """
@@ -107,14 +107,13 @@ def main(arguments: list[str] | None = None) -> None:
     net, config = load_prior(flags.prior)
     if not isinstance(net, GPT):
         raise ValueError(f"'{flags.prior}' is a {config.kind}; the probe is of a GPT")
-    entries = [entry for entry in find_photos(flags.images) if entry.label in config.classes]
-    training, held_out = split(entries)
+    training, held_out = split(find_photos(flags.images))
     order = np.random.default_rng(0).permutation(len(training))[: flags.limit]
     (grids, labels), (other_grids, truth) = (
         color_grids(photos, config.grid[0]) for photos in ([training[index] for index in order], held_out)
     )
     if len(np.unique(labels)) < 2:
-        raise ValueError(f"photos of {len(np.unique(labels))} class; accepted: at least 2, of {len(config.classes)}")
+        raise ValueError("the photos are of one class; accepted: at least 2, in folders named after them")
     (layers, *others), (other_layers, *their_others) = (layer_features(net, each) for each in (grids, other_grids))
     names = [f"layer {index}" for index in range(len(layers))]
     names[0] += " (input)"

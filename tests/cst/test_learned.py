@@ -105,7 +105,7 @@ def test_only_unused_codes_are_restarted():
     z = torch.randn(1, 8, 4, 4)
     layer.start(z)
     layer.counts[3], before = 0.0, layer.table.clone()
-    assert layer.restart_unused(z) == 1
+    assert layer.restart_unused(z).tolist() == [3]
     changed = (layer.table != before).any(1)
     assert changed[3] and changed.sum() == 1
     assert (layer.rows(z) == layer.table[3]).all(1).any()

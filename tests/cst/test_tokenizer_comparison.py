@@ -22,6 +22,7 @@ def rows(artifact: Path, learned_folder: Path, photos: Path) -> dict[str, list[s
     """Name -> cells, in the order of the table."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cst.evaluation.tokenizer_comparison, "network_features", features)
+        patch.setattr(cst.evaluation.tokenizer_comparison, "network", lambda: None)
         printed: list[str] = []
         patch.setattr("builtins.print", lambda text, **_: printed.append(text))
         folders = ["--tokenizer", str(artifact), "--learned", str(learned_folder)]

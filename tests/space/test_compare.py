@@ -34,7 +34,7 @@ def test_what_can_not_be_used_says_why_without_a_folder_of_the_server(rows: list
     assert rows[-1].measurement is None
     assert rows[-1].problem.startswith("'movq' is not a learned tokenizer")
     text = compare.comparison_html(rows)
-    assert str(tmp_path) not in text and "Not here: &#x27;movq&#x27;" in text
+    assert str(tmp_path) not in text and "Not available: &#x27;movq&#x27;" in text
     assert compare.to_json(rows)[-1] == {"name": "MoVQ (Zheng et al., 2022)", "problem": rows[-1].problem}
 
 

@@ -115,7 +115,7 @@ def test_a_run_that_was_left_ends_without_taking_stop_from_the_next():
 def test_a_drawing_that_is_closed_halfway_leaves_no_file_and_no_one_to_stop(lay_out, tmp_path, monkeypatch):
     tab = lay_out(lambda: SampleTab(Models(), RunningVisits(), gr.Button()))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    drawing = tab.sample(ANY, 8, 1, "gpt", *[None] * 14, SimpleNamespace(session_hash="tab"))
+    drawing = tab.sample(ANY, 8, 1, "gpt", *[None] * 13, SimpleNamespace(session_hash="tab"))
     next(drawing)
     assert list(tmp_path.iterdir()) and "tab" in tab.running
     drawing.close()  # what Gradio does when a visitor leaves

@@ -266,7 +266,7 @@ def test_the_api_names_and_describes_itself(page: Page):
     endpoints = page.client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     remix = {"/sketch", "/colors_of_photo", "/complete", "/recolor"}
     inside = {"/look", "/patch", "/atlas"}
-    first = {"/reconstruct", "/open", "/sample", "/stop", "/explain"}
+    first = {"/reconstruct", "/open", "/compare", "/sample", "/stop", "/explain"}
     assert set(endpoints) == first | remix | inside
     assert [value["parameter_name"] for value in endpoints["/reconstruct"]["parameters"]] == [
         "photo",

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
@@ -29,3 +30,11 @@ def test_a_picture_that_is_sent_again_is_not_written_again(save):
     assert save(255 - pixels) != str(path)
     path.unlink()
     assert Path(save(pixels)).read_bytes() == picture
+
+
+def test_several_threads_may_save_the_same_picture(save, tmp_path: Path):
+    pictures = [np.full((8, 8, 3), 20 * value, np.uint8) for value in range(10) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        paths = list(pool.map(save, pictures))
+    assert len(set(paths)) == 10
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 10  # nothing half-written is left

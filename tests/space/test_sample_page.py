@@ -210,10 +210,10 @@ def test_settings_follow_the_model_until_they_are_changed():
 
 
 def test_an_empty_field_takes_the_default():
-    defaults = Settings((LevelSettings(), LevelSettings(0.9, 5, 0.8, 0.1), LevelSettings()), 2.0, 8)
+    defaults = Settings((LevelSettings(), LevelSettings(0.9, 5, 0.8, 0.1), LevelSettings()), 2.0)
     values = setting_values(defaults)
     assert fill_in(defaults, values) == fill_in(defaults, [None] * len(values)) == defaults
-    assert fill_in(defaults, (0.5, *values[1:-1], 3.0)).levels[0].temperature == 0.5
+    assert fill_in(defaults, (0.5, *values[1:])).levels[0].temperature == 0.5
 
 
 # Other models ---------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ public = [part["api_name"] for part in config["dependencies"] if part["api_visib
 print("+".join(sorted(public)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["True", "atlas+explain+look+open+patch+reconstruct"], done.stderr
+    assert done.stdout.split() == ["True", "atlas+compare+explain+look+open+patch+reconstruct"], done.stderr
 
 
 def test_a_missing_prior_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

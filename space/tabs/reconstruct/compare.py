@@ -18,8 +18,10 @@ from space.tabs.reconstruct.difference_map import difference_map, legend
 from space.widgets.html import data_url
 
 CST_TITLE = "CST, rendered in 8 bits"
-ABOUT = f"""<p class="about">The same photo by networks that learn their codes. All were trained on the same photos, for
-three quarters of an hour each. Beside each picture: the error of each pixel.</p>{legend()}"""
+MAX_SIZE = 512  # pixels per side
+ABOUT = f"""<p class="about">The same photo, at most {MAX_SIZE} pixels wide and high, by CST and by small versions of
+published learned tokenizers. Those were trained on the same photos for three quarters of an hour each. Beside each
+picture: the error of each pixel.</p>{legend()}"""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,8 @@ def comparison_html(rows: list[Row]) -> str:
 def row_html(row: Row) -> str:
     name = html.escape(row.name)
     if row.measurement is None:
-        return (
-            f"<figure><figcaption><b>{name}</b> <span>Not here: {html.escape(row.problem)}</span></figcaption></figure>"
-        )
+        problem = f"Not available: {html.escape(row.problem)}"
+        return f"<figure><figcaption><b>{name}</b> <span>{problem}</span></figcaption></figure>"
     numbers = row.measurement
     values = [
         f"{numbers.bits_per_pixel:.2f} bits per pixel",

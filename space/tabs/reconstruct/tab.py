@@ -109,10 +109,7 @@ class ReconstructTab:
                 self.jpeg = captioned_picture("JPEG", "at the same number of bytes")
                 self.webp = captioned_picture("WebP", "at the same number of bytes")
         self.table = gr.HTML(label="table", elem_id="numbers", elem_classes="numbers")
-        with (
-            gr.Column() as self.others,
-            gr.Accordion("Compare with learned tokenizers", open=False, visible=bool(packaged())) as self.compare_fold,
-        ):
+        with gr.Accordion("Compare with learned tokenizers", open=False, visible=False) as self.compare_fold:
             self.compared = gr.HTML(label="comparison", elem_id="compared")
         self.compared_numbers = gr.JSON(label="measurements", visible=False)
 
@@ -122,9 +119,10 @@ class ReconstructTab:
         layers = [self.color, self.shape, self.texture, self.rendered]
         losses = [self.difference, self.jpeg, self.webp]
         api = [self.comparison, *layers, *losses, self.codes, self.cst, self.numbers, self.table]
-        sides = [self.introduction, self.stage, self.photo_sides, self.opened_sides, self.others, self.compare_fold]
+        sides = [self.introduction, self.stage, self.photo_sides, self.opened_sides]
         rows = [self.stop_row, self.codes_row, self.cst_row]
-        return [*api, self.opened, *sides, *rows, self.details, self.losses]
+        compared = [self.compare_fold, self.compared, self.compared_numbers]
+        return [*api, self.opened, *sides, *rows, self.details, self.losses, *compared]
 
     def connect(self) -> None:
         run = gr.on(
@@ -149,7 +147,7 @@ class ReconstructTab:
         upload.success(None, self.file, None, js=scroll_to("result"), api_visibility="private")
         self.compare_fold.expand(
             self.compare, [self.photo, self.detail], [self.compared, self.compared_numbers], api_name="compare",
-            show_progress_on=self.compared, **MODEL_QUEUE,
+            show_progress_on=self.compared, trigger_mode="always_last", **MODEL_QUEUE,
         )  # fmt: skip
         self.stop_button.click(
             lambda: gr.update(visible=False), None, self.stop_row, cancels=[run, upload], api_visibility="private",
@@ -214,11 +212,11 @@ class ReconstructTab:
     ) -> Iterator[Update]:
         """Encode and decode a photo with CST and with every learned tokenizer.
 
-        photo: any picture file. detail: longest side in pixels, 128 to 2048; smaller photos are not enlarged. Returns
-        the pictures and numbers as HTML, and the numbers.
+        photo: any picture file. detail: longest side in pixels, 128 to 2048, here at most 512; smaller photos are not
+        enlarged. Returns the pictures and numbers as HTML, and the numbers.
         """
         with errors_as_messages():
-            picture = read_photo(photo, int(detail), quiet=True)
+            picture = read_photo(photo, min(int(detail), compare.MAX_SIZE), quiet=True)
             count = 1 + len(packaged())
             progress(0, "Comparing")
             for rows in compare.compare(self.models, picture):
@@ -283,8 +281,9 @@ class ReconstructTab:
             self.cst_row: gr.update(visible=is_done and content.cst is not None),
             self.details: gr.update(visible=view is not None),
             self.losses: gr.update(visible=of_photo),
-            self.others: gr.update(visible=of_photo),
-            self.compare_fold: gr.update(open=False),
+            self.compare_fold: gr.update(visible=is_done and of_photo and bool(packaged()), open=False),
+            self.compared: None,
+            self.compared_numbers: None,
         }
 
 
