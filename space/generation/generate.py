@@ -3,6 +3,7 @@
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cst import CST
 from cst.tokenizer.protocol import bits_per_patch
 from prior.config import CELLS, FULL, LEVEL_OF
 from prior.contact_sheet import contact_sheet
@@ -163,12 +165,14 @@ def save(
     folder: Path,
 ) -> GenerationView:
     """Write all files to `folder` -> the complete view."""
-    paths, tiles = [], []
+    cst, paths, tiles = CST(sampler.tokenizer), [], []
     for number, (picture, tokens) in enumerate(zip(pictures, sampler.tokens(step), strict=True), 1):
         path = folder / f"{request.stem}-{number}.png"
         picture.save(path)
         if not numbers.stopped:  # a file of tokens holds a whole picture
             tokens.save(path.with_suffix(".npz"))
+            with suppress(ValueError):  # the tokenizer has no statistics of its codes
+                path.with_suffix(".cst").write_bytes(cst.compress(tokens))
         paths.append(path)
         url = data_url(picture)
         link = f'<a href="{url}" download="{path.name}">Save PNG</a>'

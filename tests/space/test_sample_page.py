@@ -63,9 +63,11 @@ def test_a_new_picture_is_what_its_codes_paint(result: dict[str, Any], tmp_path:
     with zipfile.ZipFile(result["archive"]) as archive:
         archive.extractall(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "sunflower-7-1.png", "sunflower-7-1.npz", "sunflower-7-sheet.png"
+        "sunflower-7-1.png", "sunflower-7-1.npz", "sunflower-7-1.cst", "sunflower-7-sheet.png"
     }  # fmt: skip
-    painted = np.asarray(CST.from_pretrained().decode(Tokens.load(tmp_path / "sunflower-7-1.npz")))
+    cst, tokens = CST.from_pretrained(), Tokens.load(tmp_path / "sunflower-7-1.npz")
+    assert np.array_equal(cst.decompress((tmp_path / "sunflower-7-1.cst").read_bytes()).codes, tokens.codes)
+    painted = np.asarray(cst.decode(tokens))
     assert painted.shape == (*result["numbers"]["size"][::-1], 3)
     assert np.abs(pixels(result).astype(int) - painted).max() <= 1
     with Image.open(tmp_path / "sunflower-7-1.png") as saved:
@@ -121,7 +123,7 @@ def test_stop_keeps_what_there_is(client: Client):
     assert len(found["pictures"]) == len(numbers["bits"]) == 2 and sum(numbers["bits"]) > 0
     assert "Stopped" in found["live"]
     with zipfile.ZipFile(found["archive"]) as archive:  # tokens are of whole pictures
-        assert not [name for name in archive.namelist() if name.endswith(".npz")]
+        assert not [name for name in archive.namelist() if name.endswith((".npz", ".cst"))]
     assert sample(client, seed=7)["numbers"]["stopped"] is False
 
 

@@ -92,6 +92,7 @@ def test_tabs_have_addresses_and_back_works(visit: Callable[..., Page], page_url
     page.get_by_role("tab", name="Sketch").click()
     page.get_by_role("tab", name="Look inside").click()
     expect(page).to_have_url(re.compile(r"tab=look-inside"))
+    expect(page.locator(".sheet img")).to_have_count(3, timeout=PATIENCE)  # no request is cut off below
     page.go_back()
     expect(page.get_by_role("tab", name="Sketch")).to_have_attribute("aria-selected", "true")
     page.goto(f"{page_url}/?tab=sample&kind=rose&seed=7&guidance=3")

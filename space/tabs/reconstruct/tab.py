@@ -121,8 +121,7 @@ class ReconstructTab:
         api = [self.comparison, *layers, *losses, self.codes, self.cst, self.numbers, self.table]
         sides = [self.introduction, self.stage, self.photo_sides, self.opened_sides]
         rows = [self.stop_row, self.codes_row, self.cst_row]
-        compared = [self.compare_fold, self.compared, self.compared_numbers]
-        return [*api, self.opened, *sides, *rows, self.details, self.losses, *compared]
+        return [*api, self.opened, *sides, *rows, self.details, self.losses, self.compare_fold]
 
     def connect(self) -> None:
         run = gr.on(
@@ -136,6 +135,7 @@ class ReconstructTab:
             **MODEL_QUEUE,
         )
         self.photo.change(None, self.photo, None, js=scroll_to("result"), api_visibility="private")
+        self.photo.change(lambda: (None, None), None, [self.compared, self.compared_numbers], **QUIET)
         run.failure(lambda: self.show(None), None, self.outputs, api_visibility="private", queue=False)
         upload = self.file.upload(
             self.open, [self.file, self.quality], self.outputs, api_name="open",
@@ -282,8 +282,6 @@ class ReconstructTab:
             self.details: gr.update(visible=view is not None),
             self.losses: gr.update(visible=of_photo),
             self.compare_fold: gr.update(visible=is_done and of_photo and bool(packaged()), open=False),
-            self.compared: None,
-            self.compared_numbers: None,
         }
 
 

@@ -96,8 +96,8 @@ class SampleTab:
         settings give the same pictures. model: "gpt" or "pixelcnn". For each of color, shape and texture: temperature,
         above 0 to 10; top_k, 0 for all codes; top_p, above 0 to 1; min_p, 0 to below 1. guidance: how much the kind
         counts, 0 to 10. None takes the model's own value. Returns the grid as HTML; the pictures, PNG; one sheet of
-        them, PNG; a .zip of pictures, sheet and codes (.npz); the numbers; and their table. Until then it sends the
-        growing grid, with the others empty. `/stop` ends it early and returns what was drawn.
+        them, PNG; a .zip of pictures, sheet and codes (.npz, .cst); the numbers; and their table. Until then it sends
+        the growing grid, with the others empty. `/stop` ends it early and returns what was drawn.
         """
         values = (
             *(color_temperature, color_top_k, color_top_p, color_min_p),
