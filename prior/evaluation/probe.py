@@ -101,9 +101,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m prior probe", description=__doc__.splitlines()[0])
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="a folder per class, or zips")
     parser.add_argument("--prior", type=Path, default=PRETRAINED / "gpt", metavar="DIR", help="default: packaged GPT")
-    parser.add_argument("--limit", type=int, help="at most this many training photos")
-    parser.add_argument("--out", type=Path, default=Path("runs/probe"), help="folder of the plot")
+    parser.add_argument("--limit", type=int, default=3000, help="at most this many training photos (default 3000)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the accuracy by layer, as a .png file")
     flags = parser.parse_args(arguments)
+    if flags.plot is not None and (flags.plot.suffix.lower() != ".png" or not flags.plot.parent.is_dir()):
+        raise ValueError(f"'{flags.plot}' is not a name to write to; accepted: a .png file in a folder that exists")
     net, config = load_prior(flags.prior)
     if not isinstance(net, GPT):
         raise ValueError(f"'{flags.prior}' is a {config.kind}; the probe is of a GPT")
@@ -122,8 +124,8 @@ def main(arguments: list[str] | None = None) -> None:
         [*names, "color histogram", "color map"], [*layers, *others], [*other_layers, *their_others], strict=True
     ):
         rows.append((name, *probe(ours, labels, theirs, truth)))
-    flags.out.mkdir(parents=True, exist_ok=True)
-    plot(rows, flags.out / "probe.png")
+    if flags.plot is not None:
+        plot(rows, flags.plot)
     print("| features | numbers | top-1 | top-5 |\n|---|---:|---:|---:|")
     widths = [array.shape[1] for array in [*layers, *others]]
     for (name, top1, top5), width in zip(rows, widths, strict=True):

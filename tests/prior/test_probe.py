@@ -35,7 +35,7 @@ def test_every_layer_is_averaged_over_the_places_and_does_not_depend_on_the_batc
 def test_the_command_prints_a_table_and_draws_a_plot(
     gpt_folder: Path, kinds_of_photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    probe.main(["--images", str(kinds_of_photo), "--prior", str(gpt_folder), "--out", str(tmp_path)])
+    probe.main(["--images", str(kinds_of_photo), "--prior", str(gpt_folder), "--plot", str(tmp_path / "probe.png")])
     printed = capsys.readouterr().out
     assert "| layer 0 (input) |" in printed and "| color map |" in printed
     assert (tmp_path / "probe.png").stat().st_size > 1000
@@ -44,3 +44,9 @@ def test_the_command_prints_a_table_and_draws_a_plot(
 def test_a_pixelcnn_is_refused(pixelcnn_folder: Path, kinds_of_photo: Path):
     with pytest.raises(ValueError, match="is a pixelcnn; the probe is of a GPT"):
         probe.main(["--images", str(kinds_of_photo), "--prior", str(pixelcnn_folder)])
+
+
+@pytest.mark.parametrize("name", ["probe.txt", "missing/probe.png"])
+def test_a_plot_that_can_not_be_written_is_refused_at_once(kinds_of_photo: Path, tmp_path: Path, name: str):
+    with pytest.raises(ValueError, match=r"accepted: a \.png file"):
+        probe.main(["--images", str(kinds_of_photo), "--plot", str(tmp_path / name)])
