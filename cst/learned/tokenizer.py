@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cst.images import pad_to_multiple
 from cst.learned.config import LearnedTokenizerConfig
 from cst.tokenizer.protocol import Level
 
@@ -50,6 +51,12 @@ class LearnedTokenizer:
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < levels[0].size:
             raise ValueError(f"codes span {tokens.min()} to {tokens.max()}; accepted: 0 to {levels[0].size - 1}")
         return self._in_tiles(self._decoder, tokens.astype(np.int32), 1)
+
+    def round_trip(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A (3, H, W) picture of any size -> its (L, h, w) tokens, and the picture that they decode to."""
+        _, height, width = image.shape
+        tokens = self.encode(pad_to_multiple(image, self.patch)[None])
+        return tokens[0], self.decode(tokens)[0, :, :height, :width]
 
     def _in_tiles(self, network: Callable[[np.ndarray], np.ndarray], array: np.ndarray, step: int) -> np.ndarray:
         """A network applied to pieces of at most `tile` x `tile` vectors, as equal as possible, and joined again."""

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cst.artifact import replacing
-from cst.images import pad_to_multiple, to_float
+from cst.images import to_float
 from cst.learned.model import LearnedNet
 from cst.learned.onnx_runtime import DECODER, ENCODER, OnnxLearnedTokenizer
 from cst.learned.tokenizer import LearnedTokenizer
@@ -117,8 +117,7 @@ def mean_psnr(tokenizer: LearnedTokenizer, photos: Photos, limit: int) -> float:
     values = []
     for _, photo in zip(range(limit), photos, strict=False):
         original = to_float(Image.fromarray(photo))
-        picture = tokenizer.decode(tokenizer.encode(pad_to_multiple(original, tokenizer.patch)[None]))
-        values.append(psnr(picture[0, :, : original.shape[1], : original.shape[2]], original))
+        values.append(psnr(tokenizer.round_trip(original)[1], original))
     return float(np.mean(values))
 
 

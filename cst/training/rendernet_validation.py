@@ -46,10 +46,15 @@ class Validation:
             values.append(psnr(picture, self.originals[index]))
             if index < 6:
                 rows.append(np.concatenate([self.originals[index], self.centroids[index], picture], axis=2))
-        height, width = sum(row.shape[1] for row in rows), max(row.shape[2] for row in rows)
-        page, top = Image.new("RGB", (width, height), "white"), 0
-        for row in rows:
-            page.paste(to_image(row), (0, top))
-            top += row.shape[1]
-        page.save(sheet)
+        save_rows(rows, sheet)
         return float(np.mean(values))
+
+
+def save_rows(rows: list[np.ndarray], path: Path) -> None:
+    """Save (3, H, W) float32 rows of pictures, one below the other, as one picture."""
+    height, width = sum(row.shape[1] for row in rows), max(row.shape[2] for row in rows)
+    page, top = Image.new("RGB", (width, height), "white"), 0
+    for row in rows:
+        page.paste(to_image(row), (0, top))
+        top += row.shape[1]
+    page.save(path)

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cst.flags import add_dataclass_flags, dataclass_from_flags
-from cst.images import pad_to_multiple, to_float, to_image
+from cst.images import to_float
 from cst.learned.config import PRESETS, LearnedTokenizerConfig
 from cst.learned.model import LearnedNet
 from cst.learned.torch_runtime import save_artifact, to_tokenizer
@@ -30,6 +30,7 @@ from cst.training.losses import Discriminator, discriminator_loss
 from cst.training.optimization import lr_multiplier, update_ema, use_bf16
 from cst.training.perceptual import PerceptualLoss
 from cst.training.random_crops import Crops
+from cst.training.rendernet_validation import save_rows
 from cst.training.run_settings import check_settings
 
 SHEET_ROWS = 6
@@ -167,15 +168,14 @@ class Trainer:
         """Measure the averaged network on whole held-out photos, and save it with a sheet of pictures."""
         tokenizer = to_tokenizer(self.ema, self.artifact, bf16=self.bf16)
         size, values = self.artifact.model.codes, []
-        rows: list[Image.Image] = []
+        rows: list[np.ndarray] = []
         counts = np.zeros(size, np.int64)
         for original in self.originals:
-            tokens = tokenizer.encode(pad_to_multiple(original, tokenizer.patch)[None])
-            picture = tokenizer.decode(tokens)[0, :, : original.shape[1], : original.shape[2]]
+            tokens, picture = tokenizer.round_trip(original)
             counts += np.bincount(tokens.ravel(), minlength=size)
             values.append(psnr(picture, original))
             if len(rows) < SHEET_ROWS:
-                rows.append(to_image(np.concatenate([original, picture], axis=2)))
+                rows.append(np.concatenate([original, picture], axis=2))
         used, perplexity = usage(counts)
         self.history.append(
             {"step": step, "psnr": float(np.mean(values)), "used": used, "perplexity": perplexity, "error": error}
@@ -188,12 +188,7 @@ class Trainer:
                 f"the codebook has collapsed: {used:.1%} of its codes are in use; "
                 "restart with a lower --learning-rate or a smaller --restart-every"
             )
-        page = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
-        top = 0
-        for row in rows:
-            page.paste(row, (0, top))
-            top += row.height
-        page.save(self.out / f"sheet-{step:06d}.png")
+        save_rows(rows, self.out / f"sheet-{step:06d}.png")
         save_artifact(self.ema, self.artifact, self.out)
 
     def save(self, step: int) -> None:

@@ -1,18 +1,20 @@
 """The learned tokenizers: quantizer, networks, training, export and the protocol."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from cst.learned.config import PRESETS, LearnedTokenizerConfig
 from cst.learned.model import LearnedNet
-from cst.learned.onnx_runtime import OnnxLearnedTokenizer
+from cst.learned.onnx_runtime import DECODER, ENCODER, OnnxLearnedTokenizer
 from cst.learned.quantize import Quantizer, k_means, nearest
 from cst.learned.torch_runtime import load_net, to_tokenizer
-from cst.training import train_learned
+from cst.training import export_learned, train_learned
 from cst.training.config import LEARNED_SMOKE
 from cst.training.train_learned import Trainer
 
@@ -220,6 +222,17 @@ def test_the_exported_graphs_give_the_codes_and_pictures_of_torch(learned_folder
     assert tokens.dtype == np.int32 and tokens.shape == (2, 3, 5, 9)
     assert (tokens[:, 0] == theirs.encode(images)[:, 0]).mean() > 0.9  # weights in 8 bits
     assert ours.decode(tokens) == pytest.approx(theirs.decode(tokens), abs=0.02)
+
+
+def test_the_codebook_is_not_rounded(learned_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(learned_folder, tmp_path / "copy")
+    monkeypatch.setattr(export_learned, "SMALL", 0)
+    export_learned.export(tmp_path / "copy")
+    codebook = load_net(learned_folder)[0].quantizer.table.detach().numpy()
+    for name in (ENCODER, DECODER):
+        tensors = onnx.load(tmp_path / "copy" / name).graph.initializer
+        rounded = [tensor for tensor in tensors if tensor.data_type == onnx.TensorProto.INT8]
+        assert rounded and not [tensor.name for tensor in rounded if sorted(tensor.dims) == sorted(codebook.shape)]
 
 
 def test_a_folder_that_is_something_else_is_refused(learned_folder: Path, artifact: Path, tmp_path: Path):
